@@ -1,0 +1,34 @@
+"""Where things are on this machine: the catalog, the ledger and the spool."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+#: The repository: the folder that holds the packages and `prefect.yaml`.
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def catalog_folder() -> Path:
+    """`EXPORTS_CATALOG`, or `catalog/` of the repository."""
+    return Path(os.environ.get("EXPORTS_CATALOG") or ROOT / "catalog").resolve()
+
+
+def base_folder() -> Path:
+    """The folder that holds the catalog; relative paths in `databases/` and `targets/` start there."""
+    return catalog_folder().parent
+
+
+def state_folder() -> Path:
+    """Where ledger, spool and downloads are kept when nothing else is said."""
+    return base_folder() / ".exports"
+
+
+def ledger_url() -> str:
+    """`EXPORTS_LEDGER` (a SQLAlchemy URL), or a SQLite file in the state folder."""
+    return os.environ.get("EXPORTS_LEDGER") or f"sqlite:///{state_folder() / 'ledger.sqlite'}"
+
+
+def spool_folder() -> Path:
+    """`EXPORTS_SPOOL`, or `spool/` in the state folder."""
+    return Path(os.environ.get("EXPORTS_SPOOL") or state_folder() / "spool").resolve()

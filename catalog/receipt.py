@@ -1,0 +1,88 @@
+"""What a run delivered, as the ledger knows it, and the report that is drawn from it and the run's state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+RunStatus = Literal["succeeded", "failed", "running", "scheduled"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredFile:
+    """One file that stands (or stood) at a target. `path` is the whole address, without secrets."""
+
+    name: str
+    path: str
+    target: str
+    rows: int
+    bytes: int
+    sha256: str
+    since: datetime | None
+    until: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The file as `exports report --json` prints it."""
+        return {
+            "name": self.name,
+            "path": self.path,
+            "target": self.target,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+            "window": {"since": _iso(self.since), "until": _iso(self.until)},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """One run of one export: its state from Prefect, its files from the ledger."""
+
+    run_id: str
+    export: str
+    status: RunStatus
+    started_at: datetime | None
+    ended_at: datetime | None
+    duration_seconds: float | None
+    attempts: int
+    files: tuple[DeliveredFile, ...]
+    rows: int
+    since: datetime | None
+    until: datetime | None
+    error_code: str | None
+    error_message: str | None
+    relaunchable: bool
+    delivered_by: str | None
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as `exports report --json` prints it: fields may be added, never renamed."""
+        record = asdict(self)
+        record["files"] = [file.to_json() for file in self.files]
+        record["started_at"], record["ended_at"] = _iso(self.started_at), _iso(self.ended_at)
+        record["window"] = {"since": _iso(record.pop("since")), "until": _iso(record.pop("until"))}
+        return record
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def size_text(count: int) -> str:
+    """1234567 bytes -> `"1.2 MB"` (decimal units)."""
+    size, unit = float(count), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def delivered_line(files: Sequence[DeliveredFile]) -> str:
+    """The report of a run that delivered `files` (at least one), in one line."""
+    rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
+    names = ", ".join(file.name for file in files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    where = ", ".join(dict.fromkeys(file.target for file in files))
+    return f"{names}: {rows:,} {'row' if rows == 1 else 'rows'}, {size_text(size)}, to {where}"

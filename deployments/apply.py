@@ -1,0 +1,105 @@
+"""Carrying differences out: what is written to Prefect, and nothing more.
+
+Every function here is safe to repeat. A schedule that has not changed is never sent again, because Prefect
+would then make it anew, switched on and under another id.
+"""
+
+from __future__ import annotations
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.workers.process import ProcessWorker
+
+from deployments.compile import SCHEDULE_SLUG, DeploymentSpec
+from deployments.plan import changed_fields, schedule_differs
+from deployments.project import Project
+from flows.exports import export_flow
+
+
+def ensure_work_pool(client: SyncPrefectClient, project: Project) -> bool:
+    """Make the work pool if there is none; True when it was made. A standing one is left as it is."""
+    try:
+        client.read_work_pool(project.work_pool)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(
+            WorkPoolCreate(name=project.work_pool, type=project.work_pool_type, base_job_template=template)
+        )
+        return True
+    return False
+
+
+def deploy(
+    client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse | None
+) -> DeploymentResponse:
+    """Bring the deployment to its specification: a new one paused, a standing one as active as it was."""
+    if standing is None:
+        return _create(client, spec)
+    if not changed_fields(spec, standing):
+        return standing
+    _update(client, spec, standing)
+    deployment: DeploymentResponse = client.read_deployment(standing.id)
+    return deployment
+
+
+def _create(client: SyncPrefectClient, spec: DeploymentSpec) -> DeploymentResponse:
+    flow_id = client.create_flow(export_flow(spec.name))
+    schedules = [DeploymentScheduleCreate(schedule=spec.schedule, slug=SCHEDULE_SLUG)] if spec.schedule else []
+    deployment_id = client.create_deployment(
+        flow_id=flow_id,
+        name=spec.name,
+        version=spec.version,
+        description=spec.description,
+        tags=spec.tags,
+        entrypoint=spec.entrypoint,
+        parameters=spec.parameters,
+        parameter_openapi_schema=spec.parameter_schema,
+        enforce_parameter_schema=True,
+        pull_steps=spec.pull_steps,
+        work_pool_name=spec.work_pool,
+        work_queue_name=spec.work_queue,
+        job_variables=spec.job_variables,
+        schedules=schedules,
+        paused=True,
+    )
+    deployment: DeploymentResponse = client.read_deployment(deployment_id)
+    return deployment
+
+
+def _update(client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse) -> None:
+    # The schedule first: the update below removes the runs that were made with the old parameters, and the
+    # scheduler makes them again from what then stands.
+    if schedule_differs(spec, standing):
+        _update_schedule(client, spec, standing)
+    client.update_deployment(
+        standing.id,
+        DeploymentUpdate(
+            version=spec.version,
+            description=spec.description,
+            tags=spec.tags,
+            entrypoint=spec.entrypoint,
+            parameters=spec.parameters,
+            parameter_openapi_schema=spec.parameter_schema,
+            enforce_parameter_schema=True,
+            pull_steps=spec.pull_steps,
+            work_pool_name=spec.work_pool,
+            work_queue_name=spec.work_queue,
+            job_variables=spec.job_variables,
+        ),
+    )
+
+
+def _update_schedule(client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse) -> None:
+    ours = next((entry for entry in standing.schedules if entry.slug == SCHEDULE_SLUG), None)
+    if spec.schedule is None:
+        if ours is not None:
+            client.delete_deployment_schedule(standing.id, ours.id)
+    elif ours is None:
+        client.create_deployment_schedules(
+            standing.id, [DeploymentScheduleCreate(schedule=spec.schedule, slug=SCHEDULE_SLUG)]
+        )
+    else:
+        client.update_deployment_schedule(standing.id, ours.id, schedule=spec.schedule)
+

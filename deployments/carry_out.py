@@ -1,0 +1,74 @@
+"""`plan` and `apply`: the catalog against Prefect, all exports at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from prefect.client.schemas.responses import DeploymentResponse
+
+from catalog.definition import Export
+from deployments.apply import ensure_work_pool
+from deployments.checking import check
+from deployments.lifecycle import beginning_at, register_and_deploy, switch_on
+from deployments.plan import Difference, compare, keep_start
+from deployments.prefect_api import tagged_deployments
+from deployments.status import is_active
+from deployments.workspace import Workspace
+
+
+def differences(workspace: Workspace) -> list[Difference]:
+    """How the catalog and Prefect differ, unchanged exports included. Looking changes nothing.
+
+    Raises ExportError for a definition that does not load: an unreadable file must not look like one that is gone.
+    """
+    return _compare(workspace)[0]
+
+
+def carry_out(
+    workspace: Workspace,
+    *,
+    activate_new: bool = False,
+    since: str | None = None,
+    on_step: Callable[[str], None] = lambda line: None,
+) -> list[Difference]:
+    """Carry every difference out and return those that were; safe to repeat, and to go on with after an interruption.
+
+    New exports are deployed paused, or switched on with `activate_new`. Edited ones stay as active as they are.
+    Raises ExportError before anything is written when a definition is invalid or, without `since`, has changed its source.
+    """
+    found, exports, standing = _compare(workspace)
+    todo = [difference for difference in found if difference.change != "same"]
+    written = [difference for difference in todo if difference.export in exports]
+    going_live = [entry.export for entry in written if entry.active or (entry.change == "new" and activate_new)]
+    _refuse_errors(workspace, [entry.export for entry in written], activating=False)
+    _refuse_errors(workspace, going_live, activating=True)
+    begun = {entry.export: beginning_at(workspace, exports[entry.export], since) for entry in written}
+    if written:
+        ensure_work_pool(workspace.client, workspace.project)
+    for difference in todo:
+        if difference.export in begun:
+            export = begun[difference.export]
+            deployment = register_and_deploy(workspace, export)
+            if difference.export in going_live and difference.change == "new":
+                switch_on(workspace, deployment, export)
+        else:
+            workspace.client.delete_deployment(standing[difference.export].id)
+        on_step(f"{difference.export}: {difference.change}")
+    return todo
+
+
+def _compare(workspace: Workspace) -> tuple[list[Difference], dict[str, Export], dict[str, DeploymentResponse]]:
+    for problem in workspace.catalog.problems:
+        if problem.severity == "error":
+            raise problem.as_error()
+    standing = {entry.name: entry for entry in tagged_deployments(workspace.client, workspace.project.tag)}
+    exports = {name: keep_start(export, standing.get(name)) for name, export in workspace.catalog.exports.items()}
+    specs = {name: workspace.compile(export) for name, export in exports.items()}
+    active = [name for name, deployment in standing.items() if is_active(deployment)]
+    return compare(specs, standing.values(), active), exports, standing
+
+
+def _refuse_errors(workspace: Workspace, ids: Iterable[str], *, activating: bool) -> None:
+    for problem in check(workspace.catalog, ids, activating=activating):
+        if problem.severity == "error":
+            raise problem.as_error()

@@ -1,0 +1,125 @@
+"""What is wrong with a definition, found before anything runs; and what a run would do, shown without doing it.
+
+Neither needs Prefect, unless a connection refers to one of its Secret blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from catalog.check import check_catalog, problem_of
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.load import Catalog, Problem
+from catalog.naming import NameFields, fill_part, render
+from catalog.windows import Bounds, next_bounds
+from flows.report import secret_block
+from tasks.connect import open_source
+from tasks.ledger import Ledger
+from tasks.publish import open_publisher
+from tasks.read import preview as preview_rows
+from tasks.read import verify
+
+#: Without these the database cannot be asked, which says nothing about the definition.
+_NOT_ASKED = {Code.SOURCE_UNREACHABLE, Code.SOURCE_AUTH, Code.SECRET_MISSING, Code.DRIVER_MISSING}
+
+
+def check(
+    catalog: Catalog, ids: Iterable[str] | None = None, *, activating: bool = False, connect: bool = False
+) -> list[Problem]:
+    """Everything wrong with the catalog, or with the exports named: the YAML, then tables and columns.
+
+    A database that cannot be asked is a warning. `connect` also tries each target. `activating` turns the
+    warnings that only matter for a live export into errors.
+    """
+    wanted = set(ids) if ids is not None else None
+    problems = check_catalog(catalog, datetime.now(UTC), activating=activating)
+    for export in catalog.exports.values():
+        if wanted is None or export.id in wanted:
+            problems += _ask(catalog, export, connect)
+    return [problem for problem in problems if wanted is None or problem.export in wanted]
+
+
+def refuse_problems(catalog: Catalog, export: Export, *, activating: bool) -> None:
+    """Raises ExportError for the first problem that is an error for this export going live."""
+    for problem in check(catalog, [export.id], activating=activating):
+        if problem.severity == "error":
+            raise ExportError(
+                problem.code,
+                problem.message,
+                problem.hint,
+                export=export.id,
+                file=problem.file,
+                line=problem.line,
+                key=problem.key,
+            )
+
+
+def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
+    problems = []
+    database, target = catalog.databases.get(export.database), catalog.targets.get(export.target or "")
+    try:
+        if database is not None:
+            with open_source(export.database, database, secret_block) as source:
+                verify(source, export)
+    except ExportError as error:
+        problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
+    try:
+        if connect and export.target is not None and target is not None:
+            open_publisher(export.target, target, secret_block).check()
+    except ExportError as error:
+        problems.append(problem_of(export, error, is_error=True))
+    return problems
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What the next run would do: `columns` are (name, type), `rows` hold canonical text or None."""
+
+    sql: str
+    since: datetime | None
+    until: datetime | None
+    files: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str | None, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The preview as `exports preview --json` prints it."""
+        return {
+            "sql": self.sql,
+            "window": {
+                "since": self.since.isoformat() if self.since else None,
+                "until": self.until.isoformat() if self.until else None,
+            },
+            "files": list(self.files),
+            "columns": [{"name": name, "type": kind} for name, kind in self.columns],
+            "rows": [list(row) for row in self.rows],
+        }
+
+
+def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -> Preview:
+    """The SQL, window, file name and first rows of a run that would start now; nothing is changed."""
+    now = datetime.now(UTC)
+    newest = ledger.newest(export.id)
+    bounds = next_bounds(export, newest.bounds.high if newest else None, now) or Bounds()
+    fields = NameFields(
+        logical_time=now,
+        timezone=export.timezone,
+        since=bounds.since,
+        until=bounds.until,
+        export=export.id,
+        run_id="0" * 32,
+    )
+    with open_source(export.database, catalog.database_of(export), secret_block) as source:
+        shown = preview_rows(source, export, bounds, limit)
+    return Preview(
+        sql=shown.sql,
+        since=bounds.since,
+        until=bounds.until,
+        files=(fill_part(render(export.file.name, fields, key="file.name"), 1),),
+        columns=shown.columns,
+        rows=shown.rows,
+    )

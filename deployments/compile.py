@@ -1,0 +1,92 @@
+"""One export definition becomes one deployment specification: pure, so the same definition gives the same one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import yaml
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.utilities.callables import parameter_schema
+
+from catalog.definition import Export
+from deployments.project import Project
+from flows.run import run
+
+#: The one schedule of a deployment; a slug lets it be patched in place instead of made anew.
+SCHEDULE_SLUG = "export"
+
+_WORDS = {
+    "one_shot": "once",
+    "periodic_full": "everything, each time",
+    "incremental": "what is new since the previous run",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSpec:
+    """Everything Prefect is told about one export. `schedule` is None for exports started by hand."""
+
+    name: str
+    entrypoint: str
+    version: str
+    description: str
+    tags: list[str]
+    parameters: dict[str, Any]
+    parameter_schema: dict[str, Any]
+    pull_steps: list[dict[str, Any]]
+    work_pool: str
+    work_queue: str
+    job_variables: dict[str, Any]
+    schedule: CronSchedule | None
+
+
+def compile_export(export: Export, data_type: str | None, project: Project) -> DeploymentSpec:
+    """The deployment of one export; `data_type` is the export's own or its table's."""
+    return DeploymentSpec(
+        name=export.id,
+        entrypoint=f"flows.exports.{export.id}",
+        version=export.hash[:12],
+        description=describe(export),
+        tags=sorted(_tags(export, data_type, project)),
+        parameters={"since": None, "until": None, "definition": export.frozen()},
+        parameter_schema=_parameter_form(),
+        pull_steps=project.pull_steps,
+        work_pool=project.work_pool,
+        work_queue=project.work_queue,
+        job_variables=project.job_variables,
+        schedule=_schedule(export),
+    )
+
+
+def describe(export: Export) -> str:
+    """The deployment's description: one sentence, then the definition in the words of its YAML."""
+    source = f"table `{export.table}`" if export.table else "a query"
+    target = f"target `{export.target}`" if export.target else "the local downloads"
+    when = f", `{export.schedule.cron}` {export.schedule.timezone}" if export.schedule and export.schedule.cron else ""
+    sentence = f"**{export.name}**: {source} of `{export.database}`, {_WORDS[export.type]}, to {target}{when}."
+    return f"{sentence}\n\n```yaml\n{definition_yaml(export)}```\n"
+
+
+def definition_yaml(export: Export) -> str:
+    """The frozen definition in the words of the YAML, without the id (that is the file's name)."""
+    content = {key: value for key, value in export.frozen().items() if key != "id"}
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+@cache
+def _parameter_form() -> dict[str, Any]:
+    return parameter_schema(run).model_dump(mode="json")
+
+
+def _tags(export: Export, data_type: str | None, project: Project) -> list[str]:
+    tags = ["export", project.tag, f"database:{export.database}", f"type:{export.type}"]
+    return [*tags, f"data-type:{data_type}"] if data_type else tags
+
+
+def _schedule(export: Export) -> CronSchedule | None:
+    if export.schedule is None or export.schedule.cron is None:
+        return None
+    return CronSchedule(cron=export.schedule.cron, timezone=export.schedule.timezone)

@@ -1,0 +1,161 @@
+"""Activate, unschedule, relaunch: the actions that move an export from one status to another."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.responses import DeploymentResponse, SetStateStatus
+from prefect.states import AwaitingRetry, Scheduled
+
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from deployments.apply import deploy, ensure_work_pool
+from deployments.checking import refuse_problems
+from deployments.compile import SCHEDULE_SLUG
+from deployments.listing import list_one
+from deployments.plan import keep_start
+from deployments.runs import find_run, report_of, waiting_runs
+from deployments.status import Status
+from deployments.workspace import Workspace
+
+
+def require_status(workspace: Workspace, export_id: str, action: str, allowed: set[Status]) -> Status:
+    """The export's status. Raises ExportError STATUS_REFUSED when the action is not allowed on it."""
+    status = list_one(workspace, workspace.export(export_id)).status
+    if status not in allowed:
+        hints: dict[Status, str] = {
+            "scheduled": f"`exports unschedule {export_id}` first",
+            "in_progress": "wait until its run has ended",
+            "draft": f"`exports activate {export_id}` first",
+            "finished": f"copy it, or `exports relaunch {export_id}` if it failed",
+        }
+        raise ExportError(
+            Code.STATUS_REFUSED,
+            f"export {export_id} is {status.replace('_', ' ')}, and {action} is for {' or '.join(sorted(allowed))}",
+            hints[status],
+            export=export_id,
+        )
+    return status
+
+
+def activate(workspace: Workspace, export_id: str, since: str | None = None) -> UUID | None:
+    """Check, register, deploy and switch on; a one shot gets its run, whose id is returned.
+
+    `since` (`start`, `now` or an ISO moment) says where an incremental export begins whose source or
+    cursor is another than that of its earlier windows. Raises ExportError for whatever stands against it.
+    """
+    export = workspace.export(export_id)
+    require_status(workspace, export_id, "activate", {"draft"})
+    if export.type != "one_shot" and export.schedule is None:
+        raise ExportError(
+            Code.SCHEDULE_INVALID,
+            f"export {export_id} has no schedule to activate",
+            f'add `schedule: {{cron: "0 2 * * *"}}`, or run it once with `exports run {export_id}`',
+            export=export_id,
+        )
+    refuse_problems(workspace.catalog, export, activating=True)
+    return switch_on(workspace, register_and_deploy(workspace, beginning_at(workspace, export, since)), export)
+
+
+def beginning_at(workspace: Workspace, export: Export, since: str | None) -> Export:
+    """The definition with the start of its first window set from `since`, where one is to be allotted.
+
+    Raises ExportError SOURCE_CHANGED when the source or cursor changed since the last window and `since` is None.
+    """
+    if export.cursor is None:
+        return export
+    newest = workspace.ledger.newest(export.id)
+    previous = workspace.ledger.definition(newest.definition) if newest else None
+    if previous is not None and previous.source_key == export.source_key:
+        return export
+    if since is None and previous is not None:
+        raise ExportError(
+            Code.SOURCE_CHANGED,
+            f"the source or cursor of {export.id} is not the one its watermark was taken from",
+            "say where it begins: --since start, --since now, or --since with a moment as 2026-11-01T00:00",
+            export=export.id,
+        )
+    if since is None:
+        return keep_start(export, workspace.deployment(export.id))
+    moment = None if since == "start" else datetime.now(UTC) if since == "now" else _moment(since)
+    return export.model_copy(update={"cursor": export.cursor.model_copy(update={"start": moment})})
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ExportError(
+            Code.DEFINITION_INVALID,
+            f"--since {text} is no moment",
+            "write `start`, `now`, or a moment as 2026-11-01T00:00",
+        ) from None
+
+
+def register_and_deploy(workspace: Workspace, export: Export) -> DeploymentResponse:
+    """Put the definition into the ledger and its deployment into Prefect; a new deployment is paused."""
+    workspace.ledger.register(export)
+    ensure_work_pool(workspace.client, workspace.project)
+    return deploy(workspace.client, workspace.compile(export), workspace.deployment(export.id))
+
+
+def switch_on(workspace: Workspace, deployment: DeploymentResponse, export: Export) -> UUID | None:
+    """Let the deployment make runs; a one shot's single run is made here and its id returned."""
+    client = workspace.client
+    for schedule in deployment.schedules:
+        if schedule.slug == SCHEDULE_SLUG and not schedule.active:
+            client.update_deployment_schedule(deployment.id, schedule.id, active=True)
+    if deployment.paused:
+        client.resume_deployment(deployment.id)
+    if export.type != "one_shot":
+        return None
+    at = export.schedule.at if export.schedule else None
+    if at is not None and at.tzinfo is None:
+        at = at.replace(tzinfo=export.timezone)
+    run = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=at or datetime.now(UTC)))
+    return run.id
+
+
+def unschedule(workspace: Workspace, export_id: str) -> int:
+    """Schedule off and every run that has not started removed; returns how many. The watermark stays."""
+    require_status(workspace, export_id, "unschedule", {"scheduled"})
+    client, deployment = workspace.client, workspace.deployment(export_id)
+    assert deployment is not None, "an export without deployment is a draft"
+    for schedule in deployment.schedules:
+        if schedule.active:
+            client.update_deployment_schedule(deployment.id, schedule.id, active=False)
+    removed = 0
+    while runs := waiting_runs(client, export_id, workspace.project.tag):
+        for run in runs:
+            client.delete_flow_run(run.id)
+        removed += len(runs)
+    return removed
+
+
+def relaunch(workspace: Workspace, export_id: str, run_id: str | None = None) -> str:
+    """The same flow run again, exactly as Retry in the dashboard does it; returns its id.
+
+    Raises ExportError STATUS_REFUSED when the run did not fail, or its window was delivered by another run.
+    """
+    client = workspace.client
+    run = find_run(client, export_id, workspace.project.tag, run_id)
+    report = report_of(client, workspace.ledger, export_id, run)
+    refusal = None
+    if report.status != "failed":
+        refusal = f"run {report.run_id} {'has succeeded' if report.status == 'succeeded' else f'is {report.status}'}"
+    elif report.delivered_by is not None:
+        refusal = f"the window of run {report.run_id} was delivered by run {report.delivered_by}"
+    else:
+        answer = client.set_flow_run_state(run.id, AwaitingRetry(), force=False)
+        if answer.status is not SetStateStatus.ACCEPT:
+            refusal = f"Prefect did not accept the retry of run {report.run_id}"
+    if refusal is not None:
+        raise ExportError(
+            Code.STATUS_REFUSED,
+            f"{refusal}: there is nothing to relaunch",
+            f"`exports runs {export_id}` shows which runs failed",
+            export=export_id,
+        )
+    return report.run_id

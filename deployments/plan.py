@@ -1,0 +1,112 @@
+"""How the catalog and Prefect differ, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from prefect.client.schemas.responses import DeploymentResponse
+from pydantic import ValidationError
+
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from deployments.compile import SCHEDULE_SLUG, DeploymentSpec
+
+Change = Literal["new", "edited", "gone", "orphan", "same"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One export's difference: `details` names what differs, `active` whether it is scheduled now."""
+
+    export: str
+    change: Change
+    details: tuple[str, ...]
+    active: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """The difference as `exports plan --json` prints it."""
+        return {"export": self.export, "change": self.change, "details": list(self.details), "active": self.active}
+
+
+def compare(
+    specs: Mapping[str, DeploymentSpec], deployments: Iterable[DeploymentResponse], active: Iterable[str]
+) -> list[Difference]:
+    """The differences, unchanged exports included, sorted by export. All `deployments` carry the project's tag."""
+    switched_on = set(active)
+    by_name = {deployment.name: deployment for deployment in deployments}
+    found = [
+        Difference(name, *_compare_one(spec, by_name.get(name)), active=name in switched_on)
+        for name, spec in specs.items()
+    ]
+    for name, deployment in by_name.items():
+        if name not in specs:
+            ours = deployment.entrypoint == f"flows.exports.{name}"
+            found.append(Difference(name, "gone" if ours else "orphan", (), name in switched_on))
+    return sorted(found, key=lambda difference: difference.export)
+
+
+def _compare_one(spec: DeploymentSpec, deployment: DeploymentResponse | None) -> tuple[Change, tuple[str, ...]]:
+    if deployment is None:
+        return "new", ()
+    details = changed_fields(spec, deployment)
+    return ("edited", tuple(details)) if details else ("same", ())
+
+
+def changed_fields(spec: DeploymentSpec, deployment: DeploymentResponse) -> list[str]:
+    """The names of what differs: keys of the definition first, then `schedule` and what is common to all exports."""
+    wanted, standing = spec.parameters["definition"], frozen_definition(deployment)
+    details = [key for key in sorted({*wanted, *standing}) if wanted.get(key) != standing.get(key)]
+    pairs = {
+        "version": (spec.version, deployment.version),
+        "tags": (spec.tags, sorted(deployment.tags)),
+        "description": (spec.description, deployment.description),
+        "entrypoint": (spec.entrypoint, deployment.entrypoint),
+        "pull steps": (spec.pull_steps, deployment.pull_steps),
+        "work pool": ((spec.work_pool, spec.work_queue), (deployment.work_pool_name, deployment.work_queue_name)),
+        "job variables": (spec.job_variables, deployment.job_variables),
+        "parameter form": (spec.parameter_schema, deployment.parameter_openapi_schema),
+    }
+    details += [name for name, (ours, theirs) in pairs.items() if ours != theirs and not details]
+    if "schedule" not in details and schedule_differs(spec, deployment):
+        details.append("schedule")
+    return details
+
+
+def schedule_differs(spec: DeploymentSpec, deployment: DeploymentResponse) -> bool:
+    """Whether the deployment's own schedule is another than the definition's; schedules added by hand are left alone."""
+    standing = [entry.schedule for entry in deployment.schedules if entry.slug == SCHEDULE_SLUG]
+    wanted = [spec.schedule] if spec.schedule else []
+    return [entry.model_dump(mode="json") for entry in standing] != [entry.model_dump(mode="json") for entry in wanted]
+
+
+def frozen_definition(deployment: DeploymentResponse) -> dict[str, Any]:
+    """The definition the deployment's runs use, as plain JSON; empty when it carries none."""
+    definition = (deployment.parameters or {}).get("definition")
+    return definition if isinstance(definition, dict) else {}
+
+
+def frozen_export(deployment: DeploymentResponse) -> Export:
+    """The frozen definition, validated again. Raises ExportError DEFINITION_INVALID when it was changed by hand."""
+    try:
+        return Export.model_validate(frozen_definition(deployment))
+    except ValidationError as error:
+        raise ExportError(
+            Code.DEFINITION_INVALID,
+            f"the definition in the deployment {deployment.name} is not valid any more: {error.error_count()} errors",
+            "`exports apply` puts the catalog's definition there again",
+            export=deployment.name,
+        ) from error
+
+
+def keep_start(export: Export, deployment: DeploymentResponse | None) -> Export:
+    """The definition with the start that was chosen when it was activated, unless the YAML names one of its own."""
+    standing = frozen_definition(deployment).get("cursor") if deployment else None
+    if export.cursor is None or export.cursor.start is not None or not isinstance(standing, dict):
+        return export
+    if standing.get("start") is None or standing.get("column") != export.cursor.column:
+        return export
+    start = datetime.fromisoformat(standing["start"])
+    return export.model_copy(update={"cursor": export.cursor.model_copy(update={"start": start})})

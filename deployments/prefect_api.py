@@ -1,0 +1,70 @@
+"""The way to the Prefect API, and what its silence means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import PrefectHTTPStatusError
+
+from catalog.errors import Code, ExportError
+
+#: What one call of a filter route returns at most.
+PAGE = 200
+
+
+@contextmanager
+def prefect_api() -> Iterator[SyncPrefectClient]:
+    """A client for `PREFECT_API_URL`, or for Prefect's embedded server when there is none.
+
+    Raises ExportError PREFECT_UNREACHABLE when the API does not answer, or refuses.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.TransportError as error:
+        raise _unreachable(f"the Prefect API does not answer ({type(error).__name__})") from error
+    except PrefectHTTPStatusError as error:
+        raise _unreachable(f"the Prefect API refused a request: {error.response.status_code}") from error
+
+
+def _unreachable(message: str) -> ExportError:
+    return ExportError(
+        Code.PREFECT_UNREACHABLE,
+        message,
+        "start one with `exports start`, or set PREFECT_API_URL to a server that runs",
+    )
+
+
+def tagged_deployments(client: SyncPrefectClient, tag: str) -> list[DeploymentResponse]:
+    """Every deployment that carries `tag`, in pages."""
+    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=[tag]))
+    found: list[DeploymentResponse] = []
+    while True:
+        page = client.read_deployments(deployment_filter=wanted, limit=PAGE, offset=len(found))
+        found.extend(page)
+        if len(page) < PAGE:
+            return found
+
+
+def find_deployment(client: SyncPrefectClient, export_id: str, tag: str) -> DeploymentResponse | None:
+    """The deployment of one export, or None. One of that name without our tag is somebody else's."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        deployment: DeploymentResponse = client.read_deployment_by_name(f"{export_id}/{export_id}")
+    except ObjectNotFound:
+        return None
+    return deployment if tag in deployment.tags else None
+
+
+def post(client: SyncPrefectClient, path: str, body: dict[str, Any]) -> Any:
+    """A POST to a route that the client has no method for; returns the JSON answer."""
+    response = client._client.post(path, json=body)
+    response.raise_for_status()
+    return response.json()

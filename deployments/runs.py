@@ -1,0 +1,168 @@
+"""Run reports: status and times from the flow run in Prefect, files and windows from the ledger, joined by run id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    DeploymentFilterTags,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+    FlowRunFilterStateType,
+    Operator,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+
+from catalog.errors import Code, ExportError, code_of
+from catalog.receipt import RunReport
+from deployments.prefect_api import PAGE
+from deployments.status import run_status
+from tasks.ledger import Ledger
+
+
+_BEGUN = FlowRunFilterState(
+    operator=Operator.or_,
+    type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind is not StateType.SCHEDULED]),
+    name=FlowRunFilterStateName(any_=["AwaitingRetry"]),
+)
+_WAITING = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+
+
+def begun_runs(client: SyncPrefectClient, export_id: str, tag: str, limit: int = 20) -> list[FlowRun]:
+    """The export's runs that have begun, the newest first."""
+    return _runs(client, export_id, tag, FlowRunFilter(state=_BEGUN), FlowRunSort.EXPECTED_START_TIME_DESC, limit)
+
+
+def waiting_runs(client: SyncPrefectClient, export_id: str, tag: str, limit: int = PAGE) -> list[FlowRun]:
+    """The export's runs that wait for their time, late ones too, the next first."""
+    runs = _runs(client, export_id, tag, FlowRunFilter(state=_WAITING), FlowRunSort.EXPECTED_START_TIME_ASC, limit)
+    return [run for run in runs if run_status(run.state) == "scheduled"]
+
+
+def _runs(
+    client: SyncPrefectClient, export_id: str, tag: str, wanted: FlowRunFilter, sort: FlowRunSort, limit: int
+) -> list[FlowRun]:
+    found: list[FlowRun] = []
+    while len(found) < limit:
+        size = min(PAGE, limit - len(found))
+        page = client.read_flow_runs(
+            flow_run_filter=wanted,
+            deployment_filter=DeploymentFilter(
+                name=DeploymentFilterName(any_=[export_id]), tags=DeploymentFilterTags(all_=[tag])
+            ),
+            sort=sort,
+            limit=size,
+            offset=len(found),
+        )
+        found.extend(page)
+        if len(page) < size:
+            break
+    return found
+
+
+def find_run(client: SyncPrefectClient, export_id: str, tag: str, run_id: str | None) -> FlowRun:
+    """The run with that id (or its first eight digits), or the newest that has begun.
+
+    Raises ExportError EXPORT_UNKNOWN when the export has no such run.
+    """
+    if run_id is not None and len(run_id) >= 32:
+        try:
+            run: FlowRun = client.read_flow_run(UUID(run_id))
+        except (ObjectNotFound, ValueError):
+            raise _no_run(export_id, run_id) from None
+        return run
+    candidates = begun_runs(client, export_id, tag, 1 if run_id is None else PAGE)
+    chosen = next((run for run in candidates if run_id is None or str(run.id).startswith(run_id)), None)
+    if chosen is None:
+        raise _no_run(export_id, run_id)
+    return chosen
+
+
+def reports_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, tag: str, limit: int) -> list[RunReport]:
+    """The reports of the export's next run and of its last `limit` runs that have begun, the newest first."""
+    runs = [*waiting_runs(client, export_id, tag, 1), *begun_runs(client, export_id, tag, limit)]
+    return [report_of(client, ledger, export_id, run) for run in runs]
+
+
+def _no_run(export_id: str, run_id: str | None) -> ExportError:
+    what = f"export {export_id} has no run {run_id}" if run_id else f"export {export_id} has not run yet"
+    return ExportError(
+        Code.EXPORT_UNKNOWN,
+        what,
+        f"`exports runs {export_id}` lists its runs; `exports run {export_id}` starts one",
+        export=export_id,
+    )
+
+
+def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: FlowRun) -> RunReport:
+    """The report of one run, read back from the Prefect API and the ledger."""
+    run_id = str(run.id)
+    status = run_status(run.state)
+    started, ended = _last_attempt(client, run)
+    window = ledger.window_of_run(run_id)
+    files = tuple(ledger.delivered_by_run(run_id))
+    settled_by = ledger.settled_by(run_id)
+    delivered_by = settled_by if settled_by != run_id else None
+    message = (run.state.message or "") if run.state else ""
+    code = _error_code(run) if status == "failed" else None
+    return RunReport(
+        run_id=run_id,
+        export=export_id,
+        status=status,
+        started_at=started,
+        ended_at=ended,
+        duration_seconds=_seconds(started, ended),
+        attempts=run.run_count,
+        files=files,
+        rows=sum(file.rows for file in files),
+        since=window.bounds.since if window else None,
+        until=window.bounds.until if window else None,
+        error_code=str(code) if code else None,
+        error_message=message if code else None,
+        relaunchable=bool(code and code.relaunchable and delivered_by is None),
+        delivered_by=delivered_by,
+        message=message,
+    )
+
+
+def _last_attempt(client: SyncPrefectClient, run: FlowRun) -> tuple[datetime | None, datetime | None]:
+    # A flow run keeps the start of its first attempt; only its state history knows the later ones.
+    started, ended = run.start_time, run.end_time
+    if run.run_count > 1:
+        states = client.read_flow_run_states(run.id)
+        starts: Sequence[datetime] = [state.timestamp for state in states if state.type is StateType.RUNNING]
+        started = max(starts, default=started)
+    if ended is not None and started is not None and ended < started:
+        ended = None
+    return _utc(started), _utc(ended)
+
+
+def _seconds(started: datetime | None, ended: datetime | None) -> float | None:
+    if started is None:
+        return None
+    return round(((ended or datetime.now(UTC)) - started).total_seconds(), 3)
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    # Prefect answers with its own datetime class; reports hold the standard one.
+    return datetime.fromtimestamp(moment.timestamp(), UTC) if moment else None
+
+
+def _error_code(run: FlowRun) -> Code:
+    state = run.state
+    message = (state.message or "") if state else ""
+    if found := code_of(message):
+        return found
+    if state and state.type is StateType.CANCELLED:
+        return Code.CANCELLED
+    if state and state.type is StateType.CRASHED:
+        return Code.STOPPED if "termination signal" in message else Code.PROCESS_VANISHED
+    return Code.INTERNAL

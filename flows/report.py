@@ -1,0 +1,171 @@
+"""What a run writes into Prefect: its name, its progress, its report as an artifact, and its final state."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed, State
+
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.places import ROOT
+from catalog.receipt import DeliveredFile, delivered_line, size_text
+from catalog.windows import Window
+from tasks.ledger import Allotment, Ledger
+
+#: A step that takes longer than this, in seconds, shows its progress in the dashboard.
+LONG = 5.0
+#: How many windows the report's history shows.
+HISTORY = 20
+
+
+def name_run(run_id: str, name: str) -> None:
+    """Call the flow run after the file of its own window."""
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(UUID(run_id), name=name)
+
+
+def secret_block(name: str) -> str:
+    """The value of a Prefect Secret block. Raises ExportError SECRET_MISSING when there is none of that name."""
+    try:
+        value = Secret.load(name).get()
+    except ValueError as error:
+        raise ExportError(
+            Code.SECRET_MISSING,
+            f"the Prefect server has no Secret block named {name}",
+            "create it under Blocks in the Prefect UI, then relaunch",
+        ) from error
+    return str(value)
+
+
+class Progress:
+    """Counts rows of a long extraction into a progress artifact; short ones leave none."""
+
+    def __init__(self, export: Export, file_name: str, expected_rows: int | None) -> None:
+        self._export, self._file_name, self._expected = export, file_name, expected_rows
+        self._began = time.monotonic()
+        self._artifact: UUID | None = None
+
+    def __call__(self, rows: int, size: int) -> None:
+        """Show that `rows` rows and `size` bytes are written; the share is of the previous file's rows, if known."""
+        if time.monotonic() - self._began < LONG:
+            return
+        share = min(99.0, 100 * rows / self._expected) if self._expected else 0.0
+        text = f"{self._file_name}: {rows:,} rows, {size_text(size)} extracted so far"
+        if self._artifact is None:
+            key = f"progress-{self._export.id.replace('_', '-')}"
+            self._artifact = create_progress_artifact(share, key=key, description=text)
+        else:
+            update_progress_artifact(self._artifact, share, description=text)
+
+
+def write_report(ledger: Ledger, export: Export, run_id: str, line: str) -> None:
+    """The report in full under the export's one key: its card shows `line`, a click the rest."""
+    files, own = ledger.delivered_by_run(run_id), ledger.window_of_run(run_id)
+    facts = [("outcome", line), ("run", f"`{run_id}`"), ("attempt", str(flow_run.run_count))]
+    if own is not None:
+        facts.append(("window", window_text(own.bounds.since, own.bounds.until)))
+        facts.append(("definition", f"`{own.definition[:12]}`"))
+    table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in facts)
+    parts = [f"# {_cell(export.name)}", f"| | |\n|---|---|\n{table}"]
+    if files:
+        parts.append(f"## Files\n\n{files_table(files)}")
+    history = [(window, ledger.delivered_of_window(window.id)) for window in ledger.windows(export.id, HISTORY)]
+    parts.append(f"## History\n\n{history_table(history)}")
+    create_markdown_artifact("\n\n".join(parts), key=artifact_key(export.id), description=line)
+
+
+def outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:
+    """What a run that did its work has to say, in one line."""
+    if files := ledger.delivered_by_run(run_id):
+        return delivered_line(files)
+    if allotment.covered_by is not None:
+        return f"nothing to do: run {allotment.covered_by.run_id} covers this time"
+    if (settled_by := ledger.settled_by(run_id)) is not None:
+        return f"nothing to do: run {settled_by} has delivered this window"
+    own = allotment.window
+    span = window_text(own.bounds.since, own.bounds.until) if own else "no time has passed"
+    return f"nothing to deliver: no rows ({span})"
+
+
+def artifact_key(export_id: str) -> str:
+    """The key of an export's report artifact."""
+    return f"export-{export_id.replace('_', '-')}"
+
+
+def files_table(files: Sequence[DeliveredFile]) -> str:
+    """The delivered files as a Markdown table."""
+    rows = [
+        f"| {_cell(file.name)} | {file.rows:,} | {size_text(file.bytes)} | {_cell(file.target)} | `{_cell(file.path)}` "
+        f"| {window_text(file.since, file.until)} | `{file.sha256[:16]}` |"
+        for file in files
+    ]
+    head = "| file | rows | size | target | path | window | sha256 |\n|---|---:|---:|---|---|---|---|"
+    return "\n".join([head, *rows])
+
+
+def history_table(windows: Sequence[tuple[Window, Sequence[DeliveredFile]]]) -> str:
+    """The export's last windows as a Markdown table, the newest first."""
+    rows = [
+        f"| {window.logical_time:%Y-%m-%d %H:%M:%S} UTC | {_cell(window.file_name)} | {window.state.lower()} "
+        f"| {sum(file.rows for file in files):,} | {window_text(window.bounds.since, window.bounds.until)} "
+        f"| `{window.run_id[:8]}` |"
+        for window, files in windows
+    ]
+    head = "| logical time | file | state | rows | window | run |\n|---|---|---|---:|---|---|"
+    return "\n".join([head, *rows]) if rows else "No window has been allotted yet."
+
+
+def window_text(since: datetime | None, until: datetime | None) -> str:
+    """`2026-01-01 00:00:00 to 2026-01-02 00:00:00 UTC`, or `everything`."""
+    if until is None:
+        return "everything"
+    low = f"{since:%Y-%m-%d %H:%M:%S}" if since else "the beginning"
+    return f"{low} to {until:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def succeeded(line: str) -> State[Any]:
+    """The final state of a run that did its work."""
+    return Completed(message=line)
+
+
+def failed(error: ExportError) -> State[Any]:
+    """The final state of a run that failed: returned, not raised, so that its message begins with the code."""
+    return Failed(message=failure_line(error))
+
+
+def failure_line(error: ExportError) -> str:
+    """`CODE: what happened. Try: what helps.`"""
+    return f"{error.code}: {error.message}" + (f". Try: {error.hint}" if error.hint else "")
+
+
+def internal(error: Exception) -> ExportError:
+    """An unexpected exception as an error of ours: its class and our own line, never its text, which may hold anything."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if str(ROOT) in frame.filename]
+    place = f"{Path(ours[-1].filename).relative_to(ROOT)}:{ours[-1].lineno}" if ours else "outside this project"
+    return ExportError(
+        Code.INTERNAL,
+        f"unexpected {type(error).__name__} at {place}",
+        "relaunch once; if it comes back, report it with this message",
+    )
+
+
+def frames(error: Exception) -> list[str]:
+    """Where an unexpected exception came from, without its text."""
+    return traceback.format_tb(error.__traceback__)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+

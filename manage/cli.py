@@ -1,0 +1,297 @@
+"""The `exports` command: parse, call one function, show what it returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from manage import output
+
+if TYPE_CHECKING:
+    from deployments.workspace import Workspace
+
+app = typer.Typer(
+    name="exports",
+    help="Database tables as files: define exports in YAML, run and schedule them on Prefect.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ExportArgument = Annotated[str, typer.Argument(metavar="ID", help="The export's id: its file's name without .yaml.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+RunOption = Annotated[str | None, typer.Option("--run", help="A run's id or its first digits; default: the newest.")]
+Since = Annotated[
+    str | None,
+    typer.Option(help="After a change of source or cursor, where it begins: start, now, or a moment (2026-11-01T00:00)."),
+]
+
+
+@contextmanager
+def _workspace(json_wanted: bool) -> Iterator[Workspace]:
+    from deployments.workspace import open_workspace
+    from manage.server import running_server
+
+    with output.failing(json_wanted), running_server(), open_workspace() as workspace:
+        yield workspace
+
+
+@app.command()
+def check(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Exports to check; default: all.")] = None,
+    connect: Annotated[bool, typer.Option("--connect", help="Try the targets too.")] = False,
+    json: Json = False,
+) -> None:
+    """Find what is wrong with the definitions before anything runs."""
+    from catalog.load import load_catalog
+    from deployments.checking import check as check_exports
+
+    with output.failing(json):
+        catalog = load_catalog()
+        for export_id in ids or []:
+            catalog.require(export_id)
+        problems = check_exports(catalog, ids, connect=connect)
+    if json:
+        output.data([problem.to_json() for problem in problems])
+    else:
+        for problem in problems:
+            output.problem(problem)
+        output.say(f"{len(ids or catalog.exports)} exports checked, {len(problems)} problems found")
+    if any(problem.severity == "error" for problem in problems):
+        raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    export_id: ExportArgument,
+    rows: Annotated[int, typer.Option(min=0, max=1000, help="How many rows to show.")] = 10,
+    json: Json = False,
+) -> None:
+    """Show the SQL, the window, the file name and the first rows of a run that would start now."""
+    from catalog.load import load_catalog
+    from deployments.checking import preview as preview_export
+    from tasks.ledger import Ledger
+
+    with output.failing(json):
+        catalog = load_catalog()
+        shown = preview_export(catalog, Ledger.default(), catalog.export(export_id), rows)
+    if json:
+        output.data(shown.to_json())
+    else:
+        output.preview_words(shown)
+
+
+@app.command("list")
+def list_command(
+    search: Annotated[str | None, typer.Option(help="Text in the name or id.")] = None,
+    database: Annotated[str | None, typer.Option(help="Only this database.")] = None,
+    data_type: Annotated[str | None, typer.Option(help="Only this data type.")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Only this export type.")] = None,
+    status: Annotated[str | None, typer.Option(help="draft, scheduled, in_progress or finished.")] = None,
+    json: Json = False,
+) -> None:
+    """List the exports with their status, next and last run."""
+    from deployments.listing import STATUSES, Filters, list_exports
+
+    if status is not None and status not in STATUSES:
+        raise typer.BadParameter(f"{status} is none of {', '.join(STATUSES)}", param_hint="--status")
+    with _workspace(json) as workspace:
+        filters = Filters(search=search, database=database, data_type=data_type, type=type_, status=status)  # type: ignore[arg-type]
+        entries = list_exports(workspace, filters)
+        problems = [problem for problem in workspace.catalog.problems if problem.severity == "error"]
+    if json:
+        output.data([entry.to_json() for entry in entries])
+    else:
+        output.list_words(entries)
+    for problem in problems:
+        output.say(f"Warning: left out: {problem.code}: {problem.file}: {problem.message}")
+
+
+@app.command()
+def show(export_id: ExportArgument, json: Json = False) -> None:
+    """Show the definition an export runs with: what is frozen in its deployment, or else its YAML."""
+    from deployments.compile import definition_yaml
+
+    with _workspace(json) as workspace:
+        frozen = workspace.frozen(export_id)
+        export = frozen or workspace.export(export_id)
+    if json:
+        source = "deployment" if frozen else "catalog"
+        output.data({"id": export.id, "source": source, "version": export.hash[:12], "definition": export.frozen()})
+    else:
+        where = "frozen in its deployment" if frozen else "from the catalog, never deployed"
+        output.text(f"# {export.id}, version {export.hash[:12]}, {where}\n{definition_yaml(export)}".rstrip())
+
+
+@app.command()
+def activate(export_id: ExportArgument, since: Since = None, json: Json = False) -> None:
+    """Check an export, freeze its definition and switch its schedule on; a one shot starts."""
+    from deployments.lifecycle import activate as activate_export
+
+    with _workspace(json) as workspace:
+        run_id = activate_export(workspace, export_id, since)
+        entry = _entry(workspace, export_id)
+    if json:
+        output.data({**entry, "run_id": str(run_id) if run_id else None})
+    else:
+        output.say(f"{export_id} is {entry['status']}; next run {entry['next_run'] or 'when a worker takes it'}")
+
+
+@app.command()
+def unschedule(export_id: ExportArgument, json: Json = False) -> None:
+    """Switch the schedule off and remove every run that has not started; the watermark stays."""
+    from deployments.lifecycle import unschedule as unschedule_export
+
+    with _workspace(json) as workspace:
+        removed = unschedule_export(workspace, export_id)
+        entry = _entry(workspace, export_id)
+    if json:
+        output.data({**entry, "removed_runs": removed})
+    else:
+        output.say(f"{export_id} is {entry['status']} again; {removed} waiting runs removed")
+
+
+@app.command()
+def run(
+    export_id: ExportArgument,
+    detach: Annotated[bool, typer.Option("--detach", help="Hand the run to a worker instead.")] = False,
+    json: Json = False,
+) -> None:
+    """Run an export now, in this process, to its end, and report it."""
+    from manage.server import quiet_logs
+
+    quiet_logs()
+    with _workspace(json) as workspace:
+        from deployments.quick_run import run_here, start_run
+
+        if detach:
+            run_id = start_run(workspace, export_id, detach=True)
+            if json:
+                output.data({"run_id": run_id, "export": export_id, "status": "scheduled"})
+            else:
+                output.say(f"run {run_id} of {export_id} waits for a worker")
+            return
+        report = run_here(workspace, export_id)
+    output.report(report, json)
+
+
+@app.command()
+def runs(
+    export_id: ExportArgument,
+    limit: Annotated[int, typer.Option(min=1, help="How many runs that have begun.")] = 20,
+    json: Json = False,
+) -> None:
+    """List an export's runs, the newest first: what waits, what runs, what has ended."""
+    from deployments.runs import reports_of
+
+    with _workspace(json) as workspace:
+        workspace.require(export_id)
+        reports = reports_of(workspace.client, workspace.ledger, export_id, workspace.project.tag, limit)
+    if json:
+        output.data([report.to_json() for report in reports])
+    else:
+        output.runs_words(reports)
+
+
+@app.command()
+def report(export_id: ExportArgument, run: RunOption = None, json: Json = False) -> None:
+    """Report one run: state, times, files and rows, or the error and whether a relaunch can help."""
+    from deployments.runs import find_run, report_of
+
+    with _workspace(json) as workspace:
+        workspace.require(export_id)
+        found = find_run(workspace.client, export_id, workspace.project.tag, run)
+        drawn = report_of(workspace.client, workspace.ledger, export_id, found)
+    if json:
+        output.data(drawn.to_json())
+    else:
+        output.report_words(drawn)
+
+
+@app.command()
+def relaunch(export_id: ExportArgument, run: RunOption = None, json: Json = False) -> None:
+    """Start a failed run again: the same run, as Retry in the Prefect UI does; a worker takes it."""
+    from deployments.lifecycle import relaunch as relaunch_run
+
+    with _workspace(json) as workspace:
+        workspace.require(export_id)
+        run_id = relaunch_run(workspace, export_id, run)
+    if json:
+        output.data({"run_id": run_id, "export": export_id, "status": "running"})
+    else:
+        output.say(f"run {run_id} of {export_id} waits for a worker to take it again")
+
+
+@app.command()
+def plan(
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 4 when something would change.")] = False,
+    json: Json = False,
+) -> None:
+    """Show how the catalog and Prefect differ; nothing is changed."""
+    from deployments.carry_out import differences
+
+    with _workspace(json) as workspace:
+        found = [difference for difference in differences(workspace) if difference.change != "same"]
+    output.differences(found, json)
+    if exit_code and found:
+        raise typer.Exit(4)
+
+
+@app.command()
+def apply(
+    activate: Annotated[bool, typer.Option("--activate", help="Switch new exports on.")] = False,
+    since: Since = None,
+    json: Json = False,
+) -> None:
+    """Bring Prefect to the catalog: new exports are deployed paused, edited ones updated, gone ones removed."""
+    from deployments.carry_out import carry_out
+
+    with _workspace(json) as workspace:
+        done = carry_out(workspace, activate_new=activate, since=since, on_step=output.say_quietly)
+    output.differences(done, json)
+
+
+@app.command()
+def start(
+    port: Annotated[int, typer.Option(help="The port of the Prefect server and UI.")] = 4200,
+) -> None:
+    """Run everything on this machine: the Prefect server and UI, a worker, and every active export."""
+    from manage.server import run_here_until_stopped
+
+    with output.failing(False):
+        run_here_until_stopped(port)
+
+
+@app.command()
+def demo(
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Open the finished demo's Prefect UI again.")] = False,
+) -> None:
+    """Deliver a made-up CRM's exports through a real Prefect server and worker."""
+    from manage.demo import run_demo, serve_demo
+
+    with output.failing(False):
+        if dashboard:
+            serve_demo()
+        else:
+            run_demo()
+
+
+@app.command()
+def schema() -> None:
+    """Write the JSON Schemas with which editors complete and check the catalog's YAML."""
+    from catalog.json_schema import write_schemas
+    from catalog.places import catalog_folder
+
+    with output.failing(False):
+        folder = catalog_folder() / ".schema"
+        write_schemas(folder)
+    output.say(f"schemas written to {folder}")
+
+
+def _entry(workspace: Workspace, export_id: str) -> dict[str, Any]:
+    from deployments.listing import list_one
+
+    return list_one(workspace, workspace.export(export_id)).to_json()

@@ -1,0 +1,212 @@
+"""What a person or a script sees: data on stdout, talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from catalog.errors import Code, ExportError
+from catalog.load import Problem
+from catalog.receipt import RunReport, size_text
+
+if TYPE_CHECKING:
+    from deployments.checking import Preview
+    from deployments.listing import Listed
+    from deployments.plan import Difference
+
+_stderr = Console(stderr=True, soft_wrap=True)
+
+
+def data(value: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def text(line: str) -> None:
+    """Print one line of data on stdout."""
+    sys.stdout.write(line + "\n")
+
+
+def say(line: str) -> None:
+    """Talk to the person on stderr."""
+    _stderr.print(line, markup=False, highlight=False)
+
+
+def say_quietly(line: str) -> None:
+    """Talk to a person at a terminal; in a pipe, say nothing."""
+    if _stderr.is_terminal:
+        say(line)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout: drawn for a terminal, tab-separated in a pipe."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            text("\t".join(row))
+        return
+    drawn = Table(*head, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        drawn.add_row(*row)
+    Console().print(drawn)
+
+
+@contextmanager
+def failing(json_wanted: bool) -> Iterator[None]:
+    """Turn an ExportError into what the contract says: the error object on stdout, or two lines on stderr."""
+    try:
+        yield
+    except ExportError as error:
+        fail(error, json_wanted)
+
+
+def fail(error: ExportError, json_wanted: bool) -> NoReturn:
+    """Show the error and exit: 3 when the status refused it, else 1."""
+    if json_wanted:
+        data({"error": error_object(error)})
+    else:
+        place = f" ({error.file}{f', line {error.line}' if error.line else ''})" if error.file else ""
+        say(f"Error: {error.code}: {error.message}{place}")
+        if error.hint:
+            say(f"Try: {error.hint}")
+    raise typer.Exit(3 if error.code is Code.STATUS_REFUSED else 1)
+
+
+def error_object(error: ExportError) -> dict[str, Any]:
+    """The `error` object of the contract."""
+    return {
+        "code": str(error.code),
+        "message": error.message,
+        "hint": error.hint,
+        "export": error.export,
+        "file": error.file,
+        "line": error.line,
+    }
+
+
+def report_words(report: RunReport) -> None:
+    """The report of one run in words."""
+    lines = [
+        ("export", report.export),
+        ("run", report.run_id),
+        ("status", report.status + (f" ({report.error_code})" if report.error_code else "")),
+        ("started", moment(report.started_at)),
+        ("ended", moment(report.ended_at)),
+        ("duration", f"{report.duration_seconds:.1f} s" if report.duration_seconds is not None else "-"),
+        ("attempts", str(report.attempts)),
+    ]
+    if report.until:
+        lines.append(("window", f"{moment(report.since) if report.since else 'the beginning'} to {moment(report.until)}"))
+    for file in report.files:
+        lines.append(("file", f"{file.path} ({file.rows:,} rows, {size_text(file.bytes)})"))
+    lines.append(("rows", f"{report.rows:,}"))
+    if report.error_code:
+        lines.append(("error", report.error_message or ""))
+        lines.append(("relaunch", _relaunch_words(report)))
+    else:
+        lines.append(("report", report.message))
+    for name, value in lines:
+        text(f"{name + ':':<10} {value}")
+
+
+def _relaunch_words(report: RunReport) -> str:
+    if report.delivered_by:
+        return f"not needed: run {report.delivered_by} delivered this window"
+    if report.relaunchable:
+        return f"helps: exports relaunch {report.export} --run {report.run_id}"
+    return "does not help: " + Code[report.error_code or "INTERNAL"].remedy.value
+
+
+def report(drawn: RunReport, json_wanted: bool) -> None:
+    """Show the report of a run that has just ended, and exit 1 when it failed."""
+    failed = drawn.status == "failed"
+    if json_wanted:
+        record = drawn.to_json()
+        if failed:
+            record["error"] = error_object(
+                ExportError(Code[drawn.error_code or "INTERNAL"], drawn.error_message or "", export=drawn.export)
+            )
+        data(record)
+    else:
+        report_words(drawn)
+    if failed:
+        raise typer.Exit(1)
+
+
+def runs_words(reports: Sequence[RunReport]) -> None:
+    """The runs of one export, a line each."""
+    rows = [
+        [
+            report.run_id[:8],
+            report.status,
+            moment(report.started_at),
+            f"{report.duration_seconds:.1f} s" if report.duration_seconds is not None else "-",
+            str(report.attempts),
+            f"{report.rows:,}",
+            f"delivered by {report.delivered_by[:8]}" if report.delivered_by else report.message,
+        ]
+        for report in reports
+    ]
+    table(["run", "status", "started", "duration", "attempts", "rows", "report"], rows)
+
+
+def list_words(entries: Sequence[Listed]) -> None:
+    """The exports, a line each."""
+    from deployments.status import run_status
+
+    rows = [
+        [
+            entry.id,
+            entry.name,
+            entry.type,
+            entry.database,
+            entry.data_type or "-",
+            entry.status.replace("_", " "),
+            moment(entry.next_run),
+            f"{run_status(entry.last_run.state)} {moment(entry.last_run.end_time)}" if entry.last_run else "-",
+        ]
+        for entry in entries
+    ]
+    table(["id", "name", "type", "database", "data type", "status", "next run", "last run"], rows)
+
+
+def preview_words(shown: Preview) -> None:
+    """What the next run would do."""
+    text(shown.sql)
+    text(f"\nfile:   {', '.join(shown.files)}")
+    if shown.until:
+        text(f"window: {moment(shown.since) if shown.since else 'the beginning'} to {moment(shown.until)}")
+    text("")
+    rows = [["NULL" if cell is None else cell for cell in row] for row in shown.rows]
+    table([f"{name} ({kind})" for name, kind in shown.columns], rows)
+
+
+def differences(found: Sequence[Difference], json_wanted: bool) -> None:
+    """How the catalog and Prefect differ, or what was carried out."""
+    if json_wanted:
+        data([difference.to_json() for difference in found])
+        return
+    for difference in found:
+        details = f" ({', '.join(difference.details)})" if difference.details else ""
+        text(f"{difference.change:<7} {difference.export}{details}{', scheduled' if difference.active else ''}")
+    say(f"{len(found)} differences" if found else "the catalog and Prefect are the same")
+
+
+def problem(found: Problem) -> None:
+    """One finding of `check`, on stderr when it comes beside other data."""
+    place = ":".join(str(part) for part in (found.file, found.line) if part)
+    text(f"{found.severity}: {found.code}: {place + ': ' if place else ''}{found.message}")
+    if found.hint:
+        text(f"  Try: {found.hint}")
+
+
+def moment(value: datetime | None) -> str:
+    """A moment for people, in UTC to the second."""
+    return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else "-"

@@ -1,0 +1,152 @@
+"""Prefect on this machine: its server, a worker, and how the other commands find them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from catalog.errors import Code, ExportError
+from catalog.places import state_folder
+from manage import output
+
+_START_SECONDS = 120
+
+
+def _note() -> Path:
+    return state_folder() / "server.json"
+
+
+@contextmanager
+def running_server() -> Iterator[None]:
+    """Inside, Prefect's client uses the server that `exports start` runs here, unless its own settings name one."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    url = None if PREFECT_API_URL.value() or not _note().exists() else json.loads(_note().read_text())["api"]
+    if url is None or not answers(url):
+        yield
+        return
+    with temporary_settings({PREFECT_API_URL: url}):
+        yield
+
+
+def answers(api_url: str) -> bool:
+    """Whether a Prefect API answers there."""
+    try:
+        return httpx.get(f"{api_url}/health", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def quiet_logs() -> None:
+    """Keep Prefect's log lines off the console when nobody is watching; Prefect still stores them."""
+    if sys.stderr.isatty():
+        return
+    from prefect.logging.configuration import setup_logging
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    setup_logging()
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("prefect")]
+    for handler in (handler for name in names for handler in logging.getLogger(name).handlers):
+        if isinstance(handler, PrefectConsoleHandler):
+            handler.setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def server(port: int, environment: Mapping[str, str], log: Path) -> Iterator[str]:
+    """A Prefect server on loopback for as long as the block runs; yields its API URL.
+
+    Raises ExportError PREFECT_UNREACHABLE when it does not come up.
+    """
+    api = f"http://127.0.0.1:{port}/api"
+    settings = {**environment, "PREFECT_API_URL": api, "PREFECT_SERVER_UI_API_URL": api}
+    command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with _process(command, settings, log) as child:
+        deadline = time.monotonic() + _START_SECONDS
+        while not answers(api):
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise ExportError(
+                    Code.PREFECT_UNREACHABLE,
+                    f"the Prefect server did not come up on port {port}",
+                    f"see {log}; if the port is taken, choose another with --port",
+                )
+            time.sleep(0.2)
+        yield api
+
+
+@contextmanager
+def worker(api: str, pool: str, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process worker on the pool for as long as the block runs."""
+    settings = {**environment, "PREFECT_API_URL": api, "PREFECT_WORKER_QUERY_SECONDS": "2"}
+    with _process(["prefect", "worker", "start", "--pool", pool, "--type", "process"], settings, log) as child:
+        yield child
+
+
+@contextmanager
+def _process(command: list[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as sink:
+        # A session of its own: ctrl-c reaches us alone, and we end the children in the right order.
+        child = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            env={**os.environ, **environment},
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield child
+        finally:
+            child.send_signal(signal.SIGINT)
+            try:
+                child.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+
+
+def run_here_until_stopped(port: int) -> None:
+    """Server, worker and the active exports on this machine, until ctrl-c.
+
+    With PREFECT_API_URL set, that server is used and only the worker is started.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    logs = state_folder() / "logs"
+    configured = PREFECT_API_URL.value()
+    if configured:
+        _serve(str(configured), logs)
+        return
+    with server(port, {}, logs / "server.log") as api, temporary_settings({PREFECT_API_URL: api}):
+        _note().write_text(json.dumps({"api": api}))
+        try:
+            _serve(api, logs)
+        finally:
+            _note().unlink(missing_ok=True)
+
+
+def _serve(api: str, logs: Path) -> None:
+    from deployments.apply import ensure_work_pool
+    from deployments.listing import list_exports
+    from deployments.workspace import open_workspace
+
+    with open_workspace() as workspace:
+        ensure_work_pool(workspace.client, workspace.project)
+        pool = workspace.project.work_pool
+        entries = list_exports(workspace)
+    with worker(api, pool, {}, logs / "worker.log") as child:
+        output.list_words(entries)
+        output.say(f"Prefect UI: {api.removesuffix('/api')}   logs: {logs}   stop with ctrl-c")
+        try:
+            child.wait()
+        except KeyboardInterrupt:
+            output.say("stopping")

@@ -1,0 +1,130 @@
+"""Opening a database to read from it, in one read-only transaction of one snapshot."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.pool import NullPool
+
+from catalog.connections import Database
+from catalog.errors import Code, ExportError
+from catalog.places import base_folder
+from tasks.credentials import Lookup, resolve
+from tasks.translate import source_errors
+
+_CONNECT_SECONDS = 10
+# One text form for every value, whatever the server's own settings are.
+_POSTGRES_SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO",
+    "IntervalStyle": "iso_8601",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "client_encoding": "UTF8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An open database: `connection` is in one read-only transaction; `timezone` is what times without one mean."""
+
+    name: str
+    connection: Connection
+    timezone: ZoneInfo
+
+    @property
+    def dialect(self) -> str:
+        """The kind of database, as SQLAlchemy names it: postgresql, sqlite, ..."""
+        return self.connection.dialect.name
+
+
+@contextmanager
+def open_source(name: str, database: Database, lookup: Lookup) -> Iterator[Source]:
+    """Connect to a database of the catalog for as long as the block runs.
+
+    Raises ExportError SECRET_MISSING, DRIVER_MISSING, SOURCE_UNREACHABLE or SOURCE_AUTH; inside the block,
+    database errors become ExportError too.
+    """
+    engine = _engine(name, database, lookup)
+    try:
+        with source_errors(name, engine.url), engine.connect() as connection:
+            with source_errors(name, engine.url, connected=True), connection.begin():
+                if connection.dialect.name == "sqlite":
+                    connection.exec_driver_sql("BEGIN")
+                yield Source(name, connection, ZoneInfo(database.timezone))
+    finally:
+        engine.dispose()
+
+
+def _engine(name: str, database: Database, lookup: Lookup) -> Engine:
+    try:
+        url = make_url(resolve(database.url, lookup))
+        if url.get_backend_name() == "sqlite":
+            return create_engine("sqlite://", creator=_sqlite_creator(name, url), poolclass=NullPool)
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")
+        return create_engine(url, poolclass=NullPool, **_options(url))
+    except NoSuchModuleError as error:
+        raise ExportError(
+            Code.DRIVER_MISSING,
+            f"no SQLAlchemy dialect serves the database {name} ({url.drivername})",
+            "install its dialect, or mend the beginning of the URL",
+        ) from error
+    except ArgumentError as error:
+        raise ExportError(
+            Code.DEFINITION_INVALID,
+            f"the url of database {name} is no SQLAlchemy URL",
+            "write it as postgresql+psycopg://user:{{ $PASSWORD }}@host/database",
+            file=f"databases/{name}.yaml",
+            key="url",
+        ) from error
+    except ImportError as error:
+        raise ExportError(
+            Code.DRIVER_MISSING,
+            f"the database {name} needs the Python package {error.name}",
+            f"pip install {error.name}",
+        ) from error
+
+
+def _options(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() != "postgresql":
+        return {"execution_options": {"stream_results": True}}
+    options = {**url.query}
+    settings = " ".join(f"-c {key}={value}" for key, value in _POSTGRES_SETTINGS.items())
+    keepalive = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+    return {
+        "connect_args": {
+            "connect_timeout": int(str(options.get("connect_timeout", _CONNECT_SECONDS))),
+            "options": f"{options.get('options', '')} {settings}".strip(),
+            "application_name": "manage-exports",
+            **keepalive,
+        },
+        "isolation_level": "REPEATABLE READ",
+        "execution_options": {"postgresql_readonly": True, "stream_results": True},
+    }
+
+
+def _sqlite_creator(name: str, url: URL) -> Any:
+    path = base_folder() / Path(url.database or "")
+
+    def connect() -> sqlite3.Connection:
+        if not path.is_file():
+            raise ExportError(
+                Code.SOURCE_UNREACHABLE,
+                f"database {name}: there is no SQLite file {path}",
+                "mend the url; a relative path starts at the folder that holds the catalog",
+            )
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_CONNECT_SECONDS, isolation_level=None)
+        connection.execute("PRAGMA query_only=ON").close()
+        return connection
+
+    return connect

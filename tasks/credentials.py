@@ -1,0 +1,64 @@
+"""Secrets: references in the template syntax of `prefect.yaml`, resolved when they are needed and kept out of sight."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from catalog.errors import Code, ExportError
+
+#: Gives the value of a Prefect Secret block by its name; tasks never talk to Prefect themselves.
+Lookup = Callable[[str], str]
+Tree = TypeVar("Tree")
+
+_REFERENCE = re.compile(r"\{\{\s*(?:\$(?P<variable>\w+)|prefect\.blocks\.secret\.(?P<block>[\w-]+))\s*\}\}")
+_ANY = re.compile(r"\{\{.*?\}\}")
+
+
+def resolve(value: Tree, lookup: Lookup) -> Tree:
+    """The value with every reference in its texts replaced, in lists and mappings too.
+
+    Inside a longer text that is a URL, the value is quoted, so that a password with `@` or `/` stays a password.
+    Raises ExportError SECRET_MISSING for a reference to nothing.
+    """
+    if isinstance(value, str):
+        return _resolve_text(value, lookup)  # type: ignore[return-value]
+    if isinstance(value, dict):
+        return {key: resolve(part, lookup) for key, part in value.items()}  # type: ignore[return-value]
+    if isinstance(value, list):
+        return [resolve(part, lookup) for part in value]  # type: ignore[return-value]
+    return value
+
+
+def _resolve_text(text: str, lookup: Lookup) -> str:
+    whole = _REFERENCE.fullmatch(text.strip())
+    if whole is not None:
+        return _value(whole, lookup)
+    in_url = "://" in text
+    resolved = _REFERENCE.sub(
+        lambda match: quote(_value(match, lookup), safe="") if in_url else _value(match, lookup), text
+    )
+    if left := _ANY.search(resolved):
+        raise ExportError(
+            Code.SECRET_MISSING,
+            f"{left[0]} is no reference to a secret",
+            "write {{ $NAME }} for an environment variable, {{ prefect.blocks.secret.NAME }} for a Secret block",
+        )
+    return resolved
+
+
+def _value(match: re.Match[str], lookup: Lookup) -> str:
+    variable = match["variable"]
+    if variable is None:
+        return lookup(match["block"])
+    value: Any = os.environ.get(variable)
+    if value is None:
+        raise ExportError(
+            Code.SECRET_MISSING,
+            f"the environment variable {variable} is not set",
+            f"set {variable} where the run's worker starts, then relaunch",
+        )
+    return str(value)

@@ -1,0 +1,99 @@
+"""The window's bounds in the cursor column's own type and form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from catalog.errors import Code, ExportError
+from catalog.windows import Bounds
+from tasks.columns import Column
+from tasks.query import CursorRange
+
+#: A date or timestamp as SQLite stores it in a text.
+_STORED = re.compile(
+    r"\d{4}-\d\d-\d\d(?:(?P<separator>[ T])\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?P<zone>Z|[+-]\d\d:?\d\d)?)?"
+)
+#: Epochs by magnitude: what is below the number is in seconds, milliseconds, microseconds (years 1973 to 5138).
+_EPOCHS = [(1e11, 1), (1e14, 1_000), (1e17, 1_000_000)]
+
+Form = Callable[[datetime], Any]
+
+
+def typed_range(cursor: Column, bounds: Bounds, timezone: ZoneInfo) -> CursorRange:
+    """The bounds for a column whose type the database enforces; `timezone` is what times without one mean.
+
+    Raises ExportError CURSOR_TYPE when the column holds no dates or times.
+    """
+    if pa.types.is_timestamp(cursor.arrow):
+        if cursor.arrow.tz is not None:
+            return _converted(bounds, lambda moment: moment)
+        return _converted(bounds, lambda moment: moment.astimezone(timezone).replace(tzinfo=None))
+    if pa.types.is_date(cursor.arrow):
+        # A day is settled when it is over: the bound's own day waits for the next window.
+        return _converted(bounds, lambda moment: moment.astimezone(timezone).date())
+    raise _wrong_type(cursor, cursor.type_text)
+
+
+def stored_range(cursor: Column, largest: Any, bounds: Bounds, timezone: ZoneInfo) -> CursorRange:
+    """The bounds for a SQLite column, in the form that its largest value has, so that their order is that of time.
+
+    Raises ExportError CURSOR_TYPE when that value is no date or time.
+    """
+    return _converted(bounds, _stored_form(cursor, largest, timezone))
+
+
+def _stored_form(cursor: Column, largest: Any, timezone: ZoneInfo) -> Form:
+    if isinstance(largest, int | float) and not isinstance(largest, bool) and largest >= 1e8:
+        for below, per_second in _EPOCHS:
+            if largest < below:
+                return lambda moment: _epoch(moment, per_second, type(largest))
+    if largest is not None and not isinstance(largest, str):
+        raise _wrong_type(cursor, type(largest).__name__)
+    found = _STORED.fullmatch(largest) if largest is not None else _STORED.fullmatch("2026-01-01 00:00:00")
+    if found is None:
+        raise _wrong_type(cursor, "text that is no date")
+    separator, zone = found["separator"], found["zone"]
+    if separator is None:
+        return lambda moment: moment.astimezone(timezone).date().isoformat()
+    if zone is None:
+        return lambda moment: _stamp(moment.astimezone(timezone), separator)
+    if zone not in ("Z", "+00:00", "+0000", "-00:00"):
+        raise _wrong_type(cursor, f"text with the offset {zone}, which does not sort by time")
+    # Without the suffix: `10:00:00.5Z` sorts before `10:00:00Z`, but neither before `10:00:00`.
+    return lambda moment: _stamp(moment.astimezone(UTC), separator)
+
+
+def _stamp(moment: datetime, separator: str) -> str:
+    # Whole seconds without a fraction: as text, `10:00:00` comes before `10:00:00.000000`.
+    text = moment.replace(tzinfo=None).isoformat(sep=separator, timespec="microseconds")
+    return text.rstrip("0").rstrip(".")
+
+
+def _epoch(moment: datetime, per_second: int, kind: type) -> int | float:
+    # Through whole microseconds: a float of seconds would lose the last digits.
+    elapsed = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    microseconds = (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
+    if kind is float:
+        return microseconds * per_second / 1_000_000
+    return -(-microseconds * per_second // 1_000_000)
+
+
+def _converted(bounds: Bounds, form: Form) -> CursorRange:
+    assert bounds.high is not None, "an incremental window has an upper bound"
+    low = None if bounds.low is None else form(datetime.fromisoformat(bounds.low))
+    return CursorRange(low, form(datetime.fromisoformat(bounds.high)))
+
+
+def _wrong_type(cursor: Column, found: str) -> ExportError:
+    return ExportError(
+        Code.CURSOR_TYPE,
+        f"the cursor column {cursor.name!r} holds {found}, not a date or timestamp",
+        "name a column that says when a row was last changed",
+        key="cursor.column",
+    )

@@ -1,0 +1,124 @@
+"""From the spool to the target, whole or not at all: upload, publish, commit, each recorded before the next begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from catalog.connections import Target
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.load import load_target
+from catalog.windows import State, Window
+from tasks import spool
+from tasks.credentials import Lookup
+from tasks.ledger import Delivery, Extracted, Ledger
+from tasks.ledger.store import DOWNLOADS
+from tasks.publish.choose import open_downloads, open_publisher
+from tasks.publish.contract import Publisher, Stat, temp_name
+
+#: After this, a clean-up job may have taken the temp file, and its absence proves nothing.
+_WITNESS_AGE = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One part of one window on its way to one target."""
+
+    window: Window
+    delivery: Delivery
+    file: Extracted
+
+    @property
+    def temp_name(self) -> str:
+        """The name it is uploaded under."""
+        return temp_name(self.file.name, self.window.id)
+
+
+def parcels(ledger: Ledger, window: Window) -> list[Parcel]:
+    """What of the window is not settled yet, by part."""
+    files = {file.part: file for file in ledger.extracted(window.id)}
+    return [
+        Parcel(window, delivery, files[delivery.part])
+        for delivery in ledger.deliveries(window.id)
+        if not delivery.state.settled
+    ]
+
+
+def publisher_of(target: str, lookup: Lookup, load: Callable[[str], Target] = load_target) -> Publisher:
+    """The publisher of a target of the catalog, or of the local downloads."""
+    return open_downloads() if target == DOWNLOADS else open_publisher(target, load(target), lookup)
+
+
+def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> None:
+    """Every byte under the temp name, size checked, then recorded. A delivery that got this far is left as it is.
+
+    Raises ExportError SPOOL_DAMAGED when the spool's bytes are not the ones that were extracted.
+    """
+    if parcel.delivery.state is State.PUBLISHING:
+        return
+    if not spool.stands([parcel.file]):
+        raise ExportError(
+            Code.SPOOL_DAMAGED,
+            f"the spool file of {parcel.file.name} is not what was extracted",
+            "relaunch: the window is read again",
+        )
+    folder = parcel.window.folder
+    publisher.put(parcel.file.path, folder, parcel.temp_name)
+    path = publisher.address(folder, parcel.file.name)
+    ledger.record_publishing(parcel.delivery, parcel.temp_name, path, publisher.identity)
+
+
+def publish(publisher: Publisher, parcel: Parcel, *, replace: bool) -> None:
+    """Give the file its final name, unless that has happened: the temp file is the witness.
+
+    Raises ExportError FILE_EXISTS, FILE_FOREIGN or PUBLICATION_UNKNOWN where a person has to decide.
+    """
+    folder, name = parcel.window.folder, parcel.file.name
+    temp, final = publisher.stat(folder, parcel.temp_name), publisher.stat(folder, name)
+    if temp is not None:
+        if final is not None and _same(final, parcel.file):
+            # The rename was interrupted half-way, or our own earlier file holds the same bytes.
+            publisher.remove(folder, parcel.temp_name)
+        else:
+            publisher.publish(folder, parcel.temp_name, name, replace=replace)
+    elif final is None:
+        _refuse_unknown(publisher, parcel)
+    elif not _same(final, parcel.file):
+        raise ExportError(
+            Code.FILE_FOREIGN,
+            f"{publisher.address(folder, name)} holds other bytes than this export published ({final.size} bytes)",
+            "see who wrote it; then move it away",
+        )
+
+
+def commit(ledger: Ledger, parcel: Parcel, run_id: str) -> None:
+    """The file is delivered, by this run."""
+    ledger.record_committed(parcel.delivery, run_id)
+
+
+def may_replace(ledger: Ledger, export: Export, publisher: Publisher, parcel: Parcel) -> bool:
+    """Whether a file of that name gives way: by `conflict: replace`, or when a full export wrote it itself earlier."""
+    if export.file.conflict == "replace":
+        return True
+    path = publisher.address(parcel.window.folder, parcel.file.name)
+    return export.cursor is None and ledger.has_delivered(export.id, parcel.delivery.target, path)
+
+
+def _same(found: Stat, file: Extracted) -> bool:
+    return found.size == file.bytes and found.sha256() == file.sha256
+
+
+def _refuse_unknown(publisher: Publisher, parcel: Parcel) -> None:
+    # Temp and final name both gone: published and taken by its consumer, if nothing else can have removed the temp.
+    delivery = parcel.delivery
+    young = datetime.now(UTC) - delivery.updated_at < _WITNESS_AGE
+    if young and delivery.target_identity == publisher.identity:
+        publisher.check()
+        return
+    raise ExportError(
+        Code.PUBLICATION_UNKNOWN,
+        f"whether {publisher.address(parcel.window.folder, parcel.file.name)} was published cannot be known any more",
+        "ask whether it arrived",
+    )

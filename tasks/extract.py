@@ -1,0 +1,198 @@
+"""One window out of the database into the spool: the final bytes of every part, whole and counted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+
+from catalog.connections import Database
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.load import load_database
+from catalog.naming import fill_part
+from catalog.windows import Window
+from tasks.columns import Column
+from tasks.connect import open_source
+from tasks.credentials import Lookup
+from tasks.ledger import Extracted
+from tasks.read import open_rows
+from tasks.spool import folder_of, spool_error
+from tasks.write import FORMS, Writer, open_writer
+
+#: Told how many rows and bytes are written, about once a second.
+OnProgress = Callable[[int, int], None]
+_PROGRESS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What was extracted: the parts in order (none when there is nothing to deliver), and rows left without cursor."""
+
+    files: tuple[Extracted, ...]
+    rows: int
+    null_cursors: int
+
+
+def extract(
+    export: Export,
+    window: Window,
+    lookup: Lookup,
+    on_progress: OnProgress = lambda rows, size: None,
+    load: Callable[[str], Database] = load_database,
+) -> Extraction:
+    """Read the window's rows and write its parts into the window's own folder of the spool.
+
+    Raises ExportError for whatever stands against it; then nothing is left in the spool.
+    """
+    folder = folder_of(window)
+    parts = _Parts(export, window.file_name, folder, on_progress)
+    try:
+        with open_source(export.database, load(export.database), lookup) as source:
+            rows = open_rows(source, export, window.bounds, FORMS[export.file.format])
+            with closing(rows.batches) as batches:
+                files = parts.write(rows.columns, batches)
+    except BaseException:
+        for leftover in folder.iterdir():
+            leftover.unlink()
+        raise
+    return Extraction(files, parts.rows, rows.null_cursors)
+
+
+class _Parts:
+    def __init__(self, export: Export, name: str, folder: Path, on_progress: OnProgress) -> None:
+        self._export, self._file, self._name, self._folder = export, export.file, name, folder
+        self._on_progress, self._told = on_progress, time.monotonic()
+        self._bytes = 0
+        self.rows = 0
+
+    def write(self, columns: tuple[Column, ...], batches: Iterator[pa.RecordBatch]) -> tuple[Extracted, ...]:
+        """All parts; a part is begun when its first row has come, so that no part is empty."""
+        files: list[Extracted] = []
+        pending = _sliced(batches, self._file.max_rows)
+        first = next(pending, None)
+        while first is not None:
+            with self._part(len(files) + 1, columns, files) as writer:
+                batch: pa.RecordBatch | None = first
+                while batch is not None:
+                    writer.write(batch)
+                    self.rows += batch.num_rows
+                    self._tell(files)
+                    if self._file.max_rows and self.rows % self._file.max_rows == 0:
+                        break
+                    batch = next(pending, None)
+            first = next(pending, None)
+        return tuple(files) if files else self._empty(columns)
+
+    def _empty(self, columns: tuple[Column, ...]) -> tuple[Extracted, ...]:
+        files: list[Extracted] = []
+        if self._file.empty == "fail":
+            raise ExportError(
+                Code.EMPTY_RESULT,
+                f"export {self._export.id} found no rows, and `file.empty: fail` forbids that",
+                "see whether the source was filled; then relaunch",
+                export=self._export.id,
+            )
+        if self._file.empty == "header":
+            with self._part(1, columns, files):
+                pass
+        elif self._file.empty == "zero_bytes":
+            with self._sink(1, files, 0):
+                pass
+        return tuple(files)
+
+    @contextmanager
+    def _part(self, part: int, columns: tuple[Column, ...], files: list[Extracted]) -> Iterator[Writer]:
+        before = self.rows
+        with self._sink(part, files, before) as sink:
+            writer = open_writer(self._file, columns, cast(BinaryIO, sink), before)
+            yield writer
+            writer.close()
+
+    @contextmanager
+    def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[_HashingFile]:
+        unfinished, final = self._folder / f"{part}.tmp", self._folder / str(part)
+        try:
+            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                sink = _HashingFile(file)
+                yield sink
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.rename(final)
+            _flush_folder(self._folder)
+        except OSError as error:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise spool_error(unfinished, error) from error
+        self._bytes += sink.size
+        name = fill_part(self._name, part)
+        files.append(Extracted(part, name, final, self.rows - before, sink.size, sink.digest.hexdigest()))
+
+    def _tell(self, files: list[Extracted]) -> None:
+        now = time.monotonic()
+        if now - self._told >= _PROGRESS_SECONDS:
+            self._told = now
+            written = sum(path.stat().st_size for path in self._folder.iterdir())
+            self._on_progress(self.rows, written)
+
+
+class _HashingFile:
+    """A file that knows the digest and size of what was written; it cannot go back, so formats must not seek."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.digest = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        written = self._file.write(data)
+        self.size += written
+        return written
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        """The owner of the file closes it."""
+
+
+def _sliced(batches: Iterator[pa.RecordBatch], max_rows: int | None) -> Iterator[pa.RecordBatch]:
+    """The batches, cut so that none crosses the end of a part."""
+    left = max_rows
+    for batch in batches:
+        while left is not None and batch.num_rows >= left:
+            yield batch.slice(0, left)
+            batch = batch.slice(left)
+            left = max_rows
+        if batch.num_rows:
+            yield batch
+            left = left - batch.num_rows if left is not None else None
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

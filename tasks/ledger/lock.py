@@ -1,0 +1,113 @@
+"""One run at a time works on an export: a lock that dies with its holder.
+
+With a SQLite ledger it is a file lock, which the kernel frees; with PostgreSQL an advisory lock of a session,
+which the server frees.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import IO
+
+from sqlalchemy import Connection, Engine, text
+
+from catalog.errors import Code, ExportError
+from tasks.ledger.connection import open_engine, sqlite_file
+
+_POLL_SECONDS = 0.5
+
+
+@contextmanager
+def hold(
+    ledger_url: str,
+    export_id: str,
+    run_id: str,
+    *,
+    wait_seconds: float = 600,
+    on_wait: Callable[[str], None] = lambda holder: None,
+) -> Iterator[None]:
+    """Hold the export's lock for as long as the block runs.
+
+    Waits up to `wait_seconds` for another holder, after telling `on_wait` once who that is; then raises
+    ExportError EXPORT_BUSY.
+    """
+    engine = open_engine(ledger_url)
+    with ExitStack() as stack:
+        taken = _file_lock(engine, export_id, run_id, stack) or _server_lock(engine, export_id, run_id, stack)
+        take, holder = taken
+        deadline = time.monotonic() + wait_seconds
+        told = False
+        while not take():
+            if not told:
+                on_wait(holder())
+                told = True
+            if time.monotonic() >= deadline:
+                raise ExportError(
+                    Code.EXPORT_BUSY,
+                    f"another run of {export_id} is at work: {holder()}",
+                    "relaunch when it has ended; it delivers what is outstanding, this run's window too",
+                    export=export_id,
+                )
+            time.sleep(_POLL_SECONDS)
+        yield
+
+
+_Taker = tuple[Callable[[], bool], Callable[[], str]]
+
+
+def _file_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) -> _Taker | None:
+    ledger = sqlite_file(engine)
+    if ledger is None:
+        return None
+    ledger.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file: IO[str] = stack.enter_context(ledger.with_name(f"{ledger.name}.{export_id}.lock").open("a+"))
+
+    def take() -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        file.truncate(0)
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        json.dump({"run": run_id, "host": socket.gethostname(), "pid": os.getpid(), "since": since}, file)
+        file.flush()
+        return True
+
+    def holder() -> str:
+        file.seek(0)
+        try:
+            known = json.load(file)
+        except ValueError:
+            return "a run that has just begun"
+        return f"run {known['run']} on {known['host']}, process {known['pid']}, since {known['since']}"
+
+    return take, holder
+
+
+def _server_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) -> _Taker:
+    connection: Connection = stack.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
+    name = f"exports {run_id} on {socket.gethostname()}"[:63]
+    connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
+    key = {"key": f"exports run {export_id}"}
+
+    def take() -> bool:
+        return bool(connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:key), 0)"), key).scalar())
+
+    def holder() -> str:
+        found = connection.execute(
+            text(
+                "SELECT a.application_name, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+                "WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = hashtext(:key)::bigint & 4294967295"
+            ),
+            key,
+        ).first()
+        return f"{found.application_name.removeprefix('exports ')}, since {found.backend_start:%Y-%m-%d %H:%M:%S}" if found else "a run"
+
+    return take, holder

@@ -1,0 +1,60 @@
+"""PostgreSQL through psycopg: which values arrive as the server's own text, and what a result's columns are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import Connection as PsycopgConnection
+from psycopg.adapt import Loader
+from sqlalchemy import Connection, CursorResult
+
+from tasks.columns import Column, column_of
+
+#: What psycopg turns into a Python value that holds it exactly; everything else stays the server's text.
+_EXACT = {
+    "bool",
+    "int2",
+    "int4",
+    "int8",
+    "float4",
+    "float8",
+    "numeric",
+    "date",
+    "timestamp",
+    "timestamptz",
+    "time",
+    "bytea",
+}
+
+
+class _TextLoader(Loader):
+    """The server's own text."""
+
+    def load(self, data: Any) -> str:
+        return bytes(data).decode()
+
+
+class _BooleanLoader(Loader):
+    """`true` and `false`, where the server writes `t` and `f`."""
+
+    def load(self, data: Any) -> str:
+        return "true" if bytes(data) == b"t" else "false"
+
+
+def prepare_reading(connection: Connection, form: str) -> None:
+    """Let this connection give texts for every type (form `text`), or for those no Python value holds exactly."""
+    raw = connection.connection.dbapi_connection
+    assert isinstance(raw, PsycopgConnection), "PostgreSQL is read through psycopg"
+    for info in raw.adapters.types:
+        if form == "text" or info.name not in _EXACT:
+            raw.adapters.register_loader(info.oid, _TextLoader)
+        if info.array_oid:
+            raw.adapters.register_loader(info.array_oid, _TextLoader)
+    if form == "text":
+        raw.adapters.register_loader("bool", _BooleanLoader)
+
+
+def describe(result: CursorResult[Any]) -> tuple[Column, ...]:
+    """The columns of a result, from what the server says of each: its type with precision and scale."""
+    description = result.cursor.description if result.cursor is not None else []
+    return tuple(column_of(found.name, found.type_display) for found in description or [])

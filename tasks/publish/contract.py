@@ -1,0 +1,57 @@
+"""What every protocol's publisher promises; one suite of tests runs on all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+Promise = Literal["exactly once", "may ask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What stands under a name: its size in bytes, and its SHA-256 (hex) on demand."""
+
+    size: int
+    sha256: Callable[[], str]
+    modified: str
+
+
+class Publisher(Protocol):
+    """Folders are below the target's root, `""` being the root itself; names are one path component.
+
+    Every method raises ExportError: TARGET_UNREACHABLE, TARGET_DENIED or TARGET_FULL besides what it names.
+    """
+
+    #: The target as it was resolved, without secrets: files of one identity are in one place.
+    identity: str
+    #: Whether a crash can always be resolved without asking a person.
+    promise: Promise
+
+    def check(self) -> None:
+        """The root is there and can be written."""
+
+    def put(self, local: Path, folder: str, temp_name: str) -> None:
+        """Bring every byte of `local` under a name that no consumer reads, flushed, its size verified.
+
+        What stood under that name before is replaced. Raises ExportError UPLOAD_MISMATCH.
+        """
+
+    def stat(self, folder: str, name: str) -> Stat | None:
+        """What stands under the name, or None."""
+
+    def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
+        """Give the temp its final name in one step. Raises ExportError FILE_EXISTS unless `replace`."""
+
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a file; one that is not there is fine."""
+
+    def address(self, folder: str, name: str) -> str:
+        """The whole address of a file, for people."""
+
+
+def temp_name(name: str, window_id: str) -> str:
+    """The name under which a file is uploaded: beside the final one, hidden, and the window's own."""
+    return f".{name}.{window_id}.part"

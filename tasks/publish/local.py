@@ -1,0 +1,171 @@
+"""Local folders, through fsspec's local file system and the two calls it lacks: link and fsync."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from fsspec.implementations.local import LocalFileSystem
+
+from catalog.errors import Code, ExportError
+from tasks.publish.contract import Promise, Stat
+from tasks.spool import digest
+
+_CANNOT_LINK = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV}
+
+
+class LocalPublisher:
+    """Drops files into a local folder, which must exist: an unmounted disk must not turn into a new folder."""
+
+    promise: Promise = "exactly once"
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files = LocalFileSystem()
+        self.identity = root.as_uri()
+
+    def check(self) -> None:
+        """The folder is there and can be written."""
+        with self._translated("look at the folder", self._root):
+            if not self._files.isdir(str(self._root)):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            if not os.access(self._root, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def put(self, local: Path, folder: str, temp_name: str) -> None:
+        """The file under its temp name, flushed; on the spool's own disk it is a link, not a second copy."""
+        self.check()
+        temp = self._path(folder, temp_name)
+        with self._translated("write", temp):
+            self._make_folder(temp.parent)
+            try:
+                temp.unlink(missing_ok=True)
+                _link_or_copy(local, temp)
+                _flush_folder(temp.parent)
+            except OSError:
+                with suppress(OSError):
+                    temp.unlink(missing_ok=True)
+                raise
+            size, expected = temp.stat().st_size, local.stat().st_size
+        if size != expected:
+            temp.unlink(missing_ok=True)
+            raise ExportError(
+                Code.UPLOAD_MISMATCH,
+                f"{temp} has {size} bytes after the upload, and should have {expected}",
+                "relaunch; if it comes back, look at the disk",
+            )
+
+    def stat(self, folder: str, name: str) -> Stat | None:
+        """What stands under the name, or None."""
+        path = self._path(folder, name)
+        with self._translated("look at", path):
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                return None
+            modified = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
+            return Stat(found.st_size, partial(digest, path), modified)
+
+    def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
+        """Link the final name to the temp's bytes, then remove the temp name: never over a file that is there."""
+        temp, final = self._path(folder, temp_name), self._path(folder, name)
+        with self._translated("publish", final):
+            if replace:
+                temp.replace(final)
+            else:
+                try:
+                    _link_or_rename(temp, final)
+                except FileExistsError:
+                    raise self._exists(folder, name) from None
+            _flush_folder(final.parent)
+
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a file; one that is not there is fine."""
+        path = self._path(folder, name)
+        with self._translated("remove", path):
+            path.unlink(missing_ok=True)
+
+    def address(self, folder: str, name: str) -> str:
+        """The file's path."""
+        return str(self._path(folder, name))
+
+    def _path(self, folder: str, name: str) -> Path:
+        return self._root / folder / name if folder else self._root / name
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        self._files.makedirs(str(folder), exist_ok=True)
+        for path in missing:
+            _flush_folder(path.parent)
+
+    def _exists(self, folder: str, name: str) -> ExportError:
+        found = self.stat(folder, name)
+        what = f" ({found.size} bytes, of {found.modified})" if found else ""
+        return ExportError(
+            Code.FILE_EXISTS,
+            f"{self.address(folder, name)} exists already{what}, and this export did not write it",
+            "move it away and relaunch, or set `file.conflict: replace`",
+        )
+
+    @contextmanager
+    def _translated(self, action: str, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ExportError(
+                    Code.TARGET_FULL, f"cannot {action} {path}: {error.strerror}", "make room on the target, then relaunch"
+                ) from error
+            raise ExportError(
+                Code.TARGET_DENIED,
+                f"cannot {action} {path}: {error.strerror}",
+                f"see that {self._root} is there and that this user may write in it, then relaunch",
+            ) from error
+
+
+def _link_or_copy(local: Path, temp: Path) -> None:
+    try:
+        os.link(local, temp)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        with local.open("rb") as source, temp.open("wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+            sink.flush()
+            os.fsync(sink.fileno())
+    # The spool keeps its files private; a published one has the permissions any new file would have.
+    temp.chmod(0o666 & ~_umask())
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _link_or_rename(temp: Path, final: Path) -> None:
+    """Raises FileExistsError when `final` is there. Without hard links the look and the rename are two steps."""
+    try:
+        os.link(temp, final)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        if final.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        temp.rename(final)
+        return
+    temp.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

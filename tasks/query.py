@@ -1,0 +1,101 @@
+"""The SQL of an export: pure, from the definition, the columns that are there, and the window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, bindparam, column, func, select, table, text
+
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.suggest import did_you_mean
+from tasks.columns import Column
+
+
+@dataclass(frozen=True, slots=True)
+class CursorRange:
+    """The window's bounds as values of the cursor column's own type; `low` None is the beginning."""
+
+    low: Any
+    high: Any
+
+
+def build_select(export: Export, columns: Sequence[Column], cursor: CursorRange | None) -> Select[Any]:
+    """The statement that reads the window; `columns` are the table's, or the query's own.
+
+    No result types are given, so that values arrive as the driver gives them.
+    Raises ExportError COLUMN_MISSING with the nearest name.
+    """
+    names = [found.name for found in columns]
+    wanted = export.column_names or tuple((name, name) for name in names)
+    for name, _ in wanted:
+        require_column(name, names, "columns")
+    chosen = [column(name).label(output) if name != output else column(name) for name, output in wanted]
+    return _filtered(select(*chosen), export, names, _range(export, names, cursor))
+
+
+def count_null_cursors(export: Export, columns: Sequence[Column]) -> Select[Any]:
+    """The statement that counts rows whose cursor is NULL, within `where`."""
+    names = [found.name for found in columns]
+    return _filtered(select(func.count()), export, names, [_cursor_column(export, names).is_(None)])
+
+
+def largest_cursor(export: Export, columns: Sequence[Column]) -> Select[Any]:
+    """The statement that reads the cursor's largest value."""
+    names = [found.name for found in columns]
+    return _filtered(select(func.max(_cursor_column(export, names))), export, names, [])
+
+
+def describe_query(query: str) -> Select[Any]:
+    """The statement that returns the query's columns and no rows."""
+    return select(text("*")).select_from(_wrapped(query)).where(text("1 = 0"))
+
+
+def require_column(name: str, names: Sequence[str], key: str) -> None:
+    """Raises ExportError COLUMN_MISSING unless the column is there, letter for letter."""
+    if name not in names:
+        raise ExportError(
+            Code.COLUMN_MISSING,
+            f"there is no column {name!r}{did_you_mean(name, names)}",
+            f"the columns are {', '.join(names[:20])}{', ...' if len(names) > 20 else ''}",
+            key=key,
+        )
+
+
+def _cursor_column(export: Export, names: Sequence[str]) -> ColumnElement[Any]:
+    assert export.cursor is not None, "only incremental exports have a cursor"
+    require_column(export.cursor.column, names, "cursor.column")
+    return column(export.cursor.column)
+
+
+def _range(export: Export, names: Sequence[str], cursor: CursorRange | None) -> list[ColumnElement[bool]]:
+    if export.cursor is None or cursor is None:
+        return []
+    stamped = _cursor_column(export, names)
+    upper = stamped < bindparam("high", cursor.high)
+    return [upper] if cursor.low is None else [stamped >= bindparam("low", cursor.low), upper]
+
+
+def _filtered(
+    statement: Select[Any], export: Export, names: Sequence[str], conditions: list[ColumnElement[bool]]
+) -> Select[Any]:
+    if export.query is not None:
+        statement = statement.select_from(_wrapped(export.query))
+    else:
+        schema, _, name = (export.table or "").rpartition(".")
+        statement = statement.select_from(table(name, *(column(found) for found in names), schema=schema or None))
+    if export.where is not None:
+        # The line end keeps a comment at the end of `where` from swallowing the parenthesis.
+        conditions = [text(f"({_as_it_is(export.where)}\n)"), *conditions]  # type: ignore[list-item]
+    return statement.where(and_(*conditions)) if conditions else statement
+
+
+def _wrapped(query: str) -> Any:
+    return text(f"({_as_it_is(query)}\n) AS export_query")
+
+
+def _as_it_is(sql: str) -> str:
+    # text() takes `:name` for a parameter; every colon escaped, it gives back exactly what was written.
+    return sql.replace(":", "\\:")

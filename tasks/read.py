@@ -1,0 +1,197 @@
+"""Rows out of a database, as a stream of Arrow batches that hold exactly what the database holds.
+
+In the text form every cell is the canonical text of `tasks.values`; in the typed form columns have real types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+import pyarrow as pa
+from sqlalchemy import CursorResult, Select
+
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.windows import Bounds
+from tasks.columns import Column, guessed, table_columns
+from tasks.connect import Source
+from tasks.cursor import stored_range, typed_range
+from tasks.postgres import describe, prepare_reading
+from tasks.query import (
+    CursorRange,
+    build_select,
+    count_null_cursors,
+    describe_query,
+    largest_cursor,
+    require_column,
+)
+from tasks.statement import refuse_query, refuse_where
+from tasks.typed import to_array
+from tasks.values import text_of
+
+Form = Literal["text", "typed"]
+
+#: Rows in one batch: large enough that the work per batch vanishes, small enough that memory stays flat.
+_BATCH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A result that is being read: its columns, its batches in order, and how many rows had no cursor."""
+
+    columns: tuple[Column, ...]
+    batches: Generator[pa.RecordBatch, None, None]
+    null_cursors: int
+
+
+def open_rows(source: Source, export: Export, bounds: Bounds, form: Form) -> Rows:
+    """Read the window's rows. Batches must be consumed while the source is open.
+
+    Raises ExportError for what is wrong with table, columns, cursor or SQL, and VALUE_UNENCODABLE while reading.
+    """
+    columns = source_columns(source, export)
+    nulls = _null_cursors(source, export, columns)
+    statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
+    return Rows(*_run(source, statement, _chosen(export, columns), form), nulls)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The beginning of a result, for people: `columns` are (name, type), cells canonical text or None."""
+
+    sql: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str | None, ...], ...]
+
+
+def preview(source: Source, export: Export, bounds: Bounds, limit: int) -> Shown:
+    """The statement with its values written in, and its first rows."""
+    columns = source_columns(source, export)
+    statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
+    result_columns, batches = _run(source, statement.limit(limit), _chosen(export, columns), "text")
+    rows = [row for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)]
+    compiled = statement.compile(source.connection, compile_kwargs={"literal_binds": True})
+    return Shown(
+        str(compiled).replace("%%", "%") if source.dialect == "postgresql" else str(compiled),
+        tuple((column.name, column.type_text) for column in result_columns),
+        tuple(rows),
+    )
+
+
+def verify(source: Source, export: Export) -> None:
+    """Raises the first ExportError that a run would meet before its first row; nothing is read."""
+    columns = source_columns(source, export)
+    cursor = cursor_range(source, export, columns, Bounds(low=None, high="2026-01-01T00:00:00+00:00"))
+    source.connection.execute(build_select(export, columns, cursor).limit(0)).close()
+
+
+def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
+    """The columns of the export's table, or of its query."""
+    if export.where is not None:
+        refuse_where(export.where, source.dialect)
+    if export.table is not None:
+        return table_columns(source.connection, export.table)
+    assert export.query is not None, "a definition has a table or a query"
+    refuse_query(export.query, source.dialect)
+    with source.connection.execute(describe_query(export.query)) as result:
+        if source.dialect == "postgresql":
+            return describe(result)
+        return tuple(Column(name, "", "other", None) for name in result.keys())
+
+
+def cursor_range(
+    source: Source, export: Export, columns: Sequence[Column], bounds: Bounds
+) -> CursorRange | None:
+    """The window's bounds as values of the cursor column, or None without a cursor."""
+    if export.cursor is None:
+        return None
+    require_column(export.cursor.column, [column.name for column in columns], "cursor.column")
+    cursor = next(column for column in columns if column.name == export.cursor.column)
+    if source.dialect == "sqlite":
+        largest = source.connection.execute(largest_cursor(export, columns)).scalar()
+        return stored_range(cursor, largest, bounds, source.timezone)
+    if cursor.arrow is None:
+        largest = source.connection.execute(largest_cursor(export, columns)).scalar()
+        cursor = guessed(cursor, [largest])
+    return typed_range(cursor, bounds, source.timezone)
+
+
+def _null_cursors(source: Source, export: Export, columns: Sequence[Column]) -> int:
+    if export.cursor is None:
+        return 0
+    count: int = source.connection.execute(count_null_cursors(export, columns)).scalar_one()
+    if count and export.cursor.nulls == "fail":
+        raise ExportError(
+            Code.CURSOR_NULL,
+            f"{count} rows have NULL in the cursor column {export.cursor.column!r}, so no window would ever hold them",
+            "fill the column, or set `cursor.nulls: skip` to leave such rows out",
+            key="cursor.nulls",
+        )
+    return count
+
+
+def _chosen(export: Export, columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns of the file, as far as the table says what they are."""
+    by_name = {column.name: column for column in columns}
+    wanted = export.column_names or tuple((column.name, column.name) for column in columns)
+    return tuple(
+        Column(output, by_name[name].type_text, by_name[name].kind, by_name[name].arrow)
+        for name, output in wanted
+        if name in by_name
+    )
+
+
+def _run(
+    source: Source, statement: Select[Any], columns: tuple[Column, ...], form: Form
+) -> tuple[tuple[Column, ...], Generator[pa.RecordBatch, None, None]]:
+    if source.dialect == "postgresql":
+        prepare_reading(source.connection, form)
+    result = source.connection.execute(statement)
+    if source.dialect == "postgresql":
+        columns = describe(result)
+    chunks = _chunks(result)
+    if any(column.arrow is None for column in columns):
+        first = next(chunks, [])
+        columns = tuple(
+            guessed(column, [row[index] for row in first]) if column.arrow is None else column
+            for index, column in enumerate(columns)
+        )
+        chunks = chain([first], chunks)
+    return columns, _batches(chunks, columns, form)
+
+
+def _chunks(result: CursorResult[Any]) -> Iterator[list[Any]]:
+    with result:
+        while rows := result.fetchmany(_BATCH):
+            yield list(rows)
+
+
+def _batches(
+    chunks: Iterator[list[Any]], columns: tuple[Column, ...], form: Form
+) -> Generator[pa.RecordBatch, None, None]:
+    schema = schema_of(columns, form)
+    before = 0
+    for rows in chunks:
+        if not rows:
+            continue
+        values = zip(*rows, strict=True)
+        if form == "text":
+            arrays = [pa.array([_text(value) for value in cells], pa.string()) for cells in values]
+        else:
+            arrays = [to_array(cells, column, before) for cells, column in zip(values, columns, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        before += len(rows)
+
+
+def schema_of(columns: Sequence[Column], form: Form) -> pa.Schema:
+    """The Arrow schema of a result in that form."""
+    return pa.schema([(column.name, pa.string() if form == "text" else column.arrow) for column in columns])
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or type(value) is str else text_of(value)
+
+

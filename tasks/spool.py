@@ -1,0 +1,67 @@
+"""The spool: where a window's final bytes stand on the worker until they are delivered."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from catalog.errors import Code, ExportError
+from catalog.places import spool_folder
+from catalog.windows import Window
+from tasks.ledger import Extracted
+
+_BLOCK = 1 << 20
+
+
+def folder_of(window: Window) -> Path:
+    """The private folder (0700) of one window, empty: what an unfinished extraction left there is removed.
+
+    Raises ExportError SPOOL_FULL when it cannot be made.
+    """
+    folder = spool_folder() / window.export / window.id
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise spool_error(folder, error) from error
+    return folder
+
+
+def stands(files: Sequence[Extracted]) -> bool:
+    """Whether every extracted part is still in the spool, byte for byte."""
+    return bool(files) and all(_is_whole(file) for file in files)
+
+
+def _is_whole(file: Extracted) -> bool:
+    try:
+        return file.path.stat().st_size == file.bytes and digest(file.path) == file.sha256
+    except OSError:
+        # A spool file that cannot be read is one that is not there: the window is read again.
+        return False
+
+
+def digest(path: Path) -> str:
+    """SHA-256 (hex) of a file. Raises OSError."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            found.update(block)
+    return found.hexdigest()
+
+
+def discard(window: Window) -> None:
+    """Remove a window's files from the spool, once they are delivered."""
+    shutil.rmtree(spool_folder() / window.export / window.id, ignore_errors=True)
+
+
+def spool_error(path: Path, error: OSError) -> ExportError:
+    """What an operating-system error on the spool means."""
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    return ExportError(
+        Code.SPOOL_FULL,
+        f"the spool {spool_folder()} cannot be written: {error.strerror} ({free // 1_000_000} MB free)",
+        "make room, or point EXPORTS_SPOOL at a disk with more",
+    )

@@ -1,0 +1,79 @@
+"""The steps of a run as Prefect tasks, so that a person can follow them in the dashboard.
+
+Each is a thin task over the plain function of its own module. Nothing is cached or persisted: what was done is
+recorded in the ledger alone, and a step that is repeated finds it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from prefect import Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import exponential_backoff
+
+from catalog.definition import Export
+from catalog.errors import ExportError
+from catalog.windows import Bounds, Window
+from tasks import deliver
+from tasks.credentials import Lookup
+from tasks.deliver import Parcel
+from tasks.extract import Extraction, OnProgress
+from tasks.extract import extract as extract_window
+from tasks.ledger import Allotment, Ledger
+from tasks.publish import Publisher
+
+
+def _tried_again(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, ExportError) and error.code.tried_again
+
+
+_step: Callable[..., Any] = partial(
+    task,
+    persist_result=False,
+    cache_policy=NO_CACHE,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_tried_again,
+)
+
+
+@_step(name="allot window", task_run_name="allot window")
+def allot_window(
+    ledger: Ledger, export: Export, run_id: str, logical_time: datetime, explicit: Bounds | None
+) -> Allotment:
+    """Fix which rows, under which name, before anything is read."""
+    return ledger.allot(export, run_id, logical_time, explicit)
+
+
+@_step(name="extract", task_run_name="extract {window.file_name}")
+def extract(
+    ledger: Ledger, export: Export, window: Window, lookup: Lookup, on_progress: OnProgress
+) -> Extraction:
+    """Bring the window's final bytes into the spool."""
+    extraction = extract_window(export, window, lookup, on_progress)
+    ledger.record_extracted(window, extraction.files)
+    return extraction
+
+
+@_step(name="upload", task_run_name="upload {parcel.file.name}")
+def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> None:
+    """Bring every byte to the target, under a name that no consumer reads."""
+    deliver.upload(ledger, publisher, parcel)
+
+
+@_step(name="publish", task_run_name="publish {parcel.file.name}")
+def publish(publisher: Publisher, parcel: Parcel, *, replace: bool) -> None:
+    """Give the file its final name, in one step."""
+    deliver.publish(publisher, parcel, replace=replace)
+
+
+@_step(name="commit", task_run_name="commit {parcel.file.name}")
+def commit(ledger: Ledger, parcel: Parcel, run_id: str) -> None:
+    """Record that the file is delivered."""
+    deliver.commit(ledger, parcel, run_id)

@@ -1,0 +1,85 @@
+"""One value, one text: the canonical form of `docs/values.md`, for what drivers give as Python objects.
+
+It is PostgreSQL's own text (under the session settings of `tasks.connect`), but for booleans, so that a value
+looks the same whichever path and database it came from.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+
+def text_of(value: Any) -> str:
+    """The canonical text of one value that is not NULL."""
+    form = _FORMS.get(type(value))
+    return form(value) if form else str(value)
+
+
+def _boolean(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _float(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    text = repr(value)
+    if text.endswith(".0"):
+        text = text[:-2]
+        # PostgreSQL changes to exponents at 1e15, Python at 1e16.
+        digits = text.lstrip("-")
+        if len(digits) == 16:
+            mantissa = f"{digits[0]}.{digits[1:]}".rstrip("0").rstrip(".")
+            text = f"{'-' if value < 0 else ''}{mantissa}e+15"
+    return text
+
+
+def _timestamp(value: datetime) -> str:
+    if value.tzinfo is None:
+        return _trimmed(value.isoformat(sep=" ", timespec="microseconds"))
+    text = value.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return f"{_trimmed(text)}+00"
+
+
+def _time(value: time) -> str:
+    if value.tzinfo is None:
+        return _trimmed(value.isoformat(timespec="microseconds"))
+    return _trimmed(value.replace(tzinfo=None).isoformat(timespec="microseconds")) + value.isoformat()[-6:]
+
+
+def _interval(value: timedelta) -> str:
+    seconds = value.seconds + value.microseconds / 1_000_000
+    days = f"{value.days}D" if value.days else ""
+    return f"P{days}T{seconds:.6f}".rstrip("0").rstrip(".") + "S"
+
+
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+_FORMS: dict[type, Callable[[Any], str]] = {
+    str: str,
+    bool: _boolean,
+    int: str,
+    float: _float,
+    Decimal: lambda value: format(value, "f") if value.is_finite() else _float(float(value)),
+    datetime: _timestamp,
+    date: date.isoformat,
+    time: _time,
+    timedelta: _interval,
+    bytes: lambda value: "\\x" + value.hex(),
+    bytearray: lambda value: "\\x" + value.hex(),
+    memoryview: lambda value: "\\x" + value.hex(),
+    dict: _json,
+    list: _json,
+}

@@ -1,0 +1,44 @@
+"""One real Prefect server for all tests, and a catalog of its own for each."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from manage.server import server, worker
+
+QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="session")
+def prefect_url(prefect_home: Path) -> Iterator[str]:
+    """The API URL of the tests' Prefect server; inside, this process's client uses it too."""
+    environment = {**QUIET, "PREFECT_HOME": str(prefect_home), "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5"}
+    with server(free_port(), environment, prefect_home / "server.log") as api:
+        with temporary_settings({PREFECT_API_URL: api}):
+            yield api
+
+
+@pytest.fixture(scope="session")
+def prefect_worker(prefect_url: str, prefect_home: Path) -> Iterator[None]:
+    """A process worker on the project's pool; runs inherit the environment of the test that makes them through the ledger alone."""
+    environment = {**QUIET, "PREFECT_HOME": str(prefect_home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+    with worker(prefect_url, "exports", {**os.environ, **environment}, prefect_home / "worker.log"):
+        yield
