@@ -118,9 +118,7 @@ def _resolved(export: Export, moment: datetime) -> tuple[str, str]:
     return render_folder(export.folder, fields), render(export.file.name, fields, key="file.name")
 
 
-def _found(
-    catalog: Catalog, export: Export, key: str, is_error: bool, code: Code, message: str, hint: str
-) -> Problem:
+def _found(catalog: Catalog, export: Export, key: str, is_error: bool, code: Code, message: str, hint: str) -> Problem:
     path = catalog.folder / "exports" / f"{export.id}.yaml"
     severity = "error" if is_error else "warning"
     file, line = f"exports/{path.name}", line_of(path, [key])

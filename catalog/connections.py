@@ -18,7 +18,7 @@ class Database(Frozen):
     """A database to export from."""
 
     url: Text
-    """A SQLAlchemy URL; secrets in it are references, as {{ $NAME }}. SQLite paths are relative to the catalog's parent."""
+    """A SQLAlchemy URL; secrets in it are references, as {{ $NAME }}. SQLite paths start at the catalog's parent."""
     tables: dict[str, Label] = Field(default_factory=dict)
     """What each table holds, as `orders: linked_data`: the default `data_type` of its exports."""
     timezone: str = "UTC"

@@ -242,7 +242,15 @@ class Export(Frozen):
     @property
     def source_key(self) -> str:
         """Changes when the watermark of an earlier definition says nothing about this one."""
-        return _digest([self.database, self.table, self.query, self.cursor and self.cursor.column, self.cursor and self.cursor.mode])
+        return _digest(
+            [
+                self.database,
+                self.table,
+                self.query,
+                self.cursor and self.cursor.column,
+                self.cursor and self.cursor.mode,
+            ]
+        )
 
     def frozen(self) -> dict[str, Any]:
         """The definition as plain JSON, without what is left at its default: what a deployment carries."""

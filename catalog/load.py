@@ -215,7 +215,9 @@ def _explain(path: Path, export: str | None, model: type[BaseModel], detail: Err
     """One pydantic error in the words of the YAML."""
     where = [part for part in detail["loc"] if part not in _TAGS]
     kind, context = detail["type"], detail.get("ctx", {})
-    code = Code.__members__.get(kind) or (Code.SCHEDULE_INVALID if where[:1] == ["schedule"] else Code.DEFINITION_INVALID)
+    code = Code.__members__.get(kind) or (
+        Code.SCHEDULE_INVALID if where[:1] == ["schedule"] else Code.DEFINITION_INVALID
+    )
     key = ".".join(str(part) for part in where)
     if kind == "extra_forbidden":
         message = f"unknown key {where[-1]!r}{did_you_mean(str(where[-1]), _keys_at(model, where[:-1]))}"
@@ -238,7 +240,7 @@ _TAGS = {"str", "dict[constrained-str,constrained-str]", "constrained-str"}
 def _keys_at(model: type[BaseModel], where: Iterable[str | int]) -> list[str]:
     for part in where:
         field = model.model_fields.get(str(part))
-        nested = [kind for kind in _models_in(field.annotation)] if field else []
+        nested = _models_in(field.annotation) if field else []
         if not nested:
             return []
         model = nested[0]
@@ -271,7 +273,9 @@ def _problem_of(error: ExportError, export: str | None) -> Problem:
 
 def _refuse_literal_secrets(path: Path, content: Mapping[str, Any]) -> None:
     options = content.get("options")
-    literal = [("url",)] if _URL_PASSWORD.search(_REFERENCE.sub("", str(content.get("url", "")))) else []
+    literal: list[tuple[str, ...]] = (
+        [("url",)] if _URL_PASSWORD.search(_REFERENCE.sub("", str(content.get("url", "")))) else []
+    )
     literal += [
         ("options", str(name))
         for name, value in (options.items() if isinstance(options, dict) else ())

@@ -54,7 +54,9 @@ def check_pattern(pattern: str, *, key: str, fields_without: Collection[str] = (
     try:
         example(pattern, "export", fields_without=fields_without, key=key)
     except ExportError as error:
-        raise PydanticCustomError(error.code.text, "{message}", {"message": error.message, "hint": error.hint}) from None  # type: ignore[arg-type]
+        raise PydanticCustomError(
+            error.code.text, "{message}", {"message": error.message, "hint": error.hint}
+        ) from None
 
 
 def example(pattern: str, export_id: str, *, fields_without: Collection[str] = (), key: str = "file.name") -> str:
@@ -138,9 +140,7 @@ def _fill(
     return fields.export if name == "export" else fields.run_id[:8]
 
 
-def _time_text(
-    pattern: str, moment: datetime | None, offset: str, form: str, timezone: ZoneInfo, key: str
-) -> str:
+def _time_text(pattern: str, moment: datetime | None, offset: str, form: str, timezone: ZoneInfo, key: str) -> str:
     form = form or "%Y%m%d"
     directives = re.findall(r"%(.?)", form)
     if not directives or any(directive not in _DIRECTIVES or not directive for directive in directives):

@@ -31,9 +31,7 @@ def ensure_work_pool(client: SyncPrefectClient, project: Project) -> bool:
     return False
 
 
-def deploy(
-    client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse | None
-) -> DeploymentResponse:
+def deploy(client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse | None) -> DeploymentResponse:
     """Bring the deployment to its specification: a new one paused, a standing one as active as it was."""
     if standing is None:
         return _create(client, spec)
@@ -102,4 +100,3 @@ def _update_schedule(client: SyncPrefectClient, spec: DeploymentSpec, standing: 
         )
     else:
         client.update_deployment_schedule(standing.id, ours.id, schedule=spec.schedule)
-

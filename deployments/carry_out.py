@@ -34,7 +34,7 @@ def carry_out(
     """Carry every difference out and return those that were; safe to repeat, and to go on with after an interruption.
 
     New exports are deployed paused, or switched on with `activate_new`. Edited ones stay as active as they are.
-    Raises ExportError before anything is written when a definition is invalid or, without `since`, has changed its source.
+    Raises ExportError, before anything is written, for an invalid definition or, without `since`, a changed source.
     """
     found, exports, standing = _compare(workspace)
     todo = [difference for difference in found if difference.change != "same"]

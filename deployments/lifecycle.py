@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas import OrchestrationResult
 from prefect.client.schemas.responses import DeploymentResponse, SetStateStatus
 from prefect.states import AwaitingRetry, Scheduled
 
@@ -148,7 +149,7 @@ def relaunch(workspace: Workspace, export_id: str, run_id: str | None = None) ->
     elif report.delivered_by is not None:
         refusal = f"the window of run {report.run_id} was delivered by run {report.delivered_by}"
     else:
-        answer = client.set_flow_run_state(run.id, AwaitingRetry(), force=False)
+        answer: OrchestrationResult[Any] = client.set_flow_run_state(run.id, AwaitingRetry(), force=False)
         if answer.status is not SetStateStatus.ACCEPT:
             refusal = f"Prefect did not accept the retry of run {report.run_id}"
     if refusal is not None:

@@ -31,8 +31,10 @@ from deployments.workspace import Workspace
 
 _ENDED = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
 _IN_PROGRESS = FlowRunFilterState(
-    operator=Operator.or_,
-    type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind not in {*TERMINAL_STATES, StateType.SCHEDULED}]),
+    operator=Operator.or_,  # type: ignore[call-arg]
+    type=FlowRunFilterStateType(
+        any_=[kind for kind in StateType if kind not in {*TERMINAL_STATES, StateType.SCHEDULED}]
+    ),
     name=FlowRunFilterStateName(any_=["AwaitingRetry"]),
 )
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -146,7 +148,11 @@ def _listed(
         table=export.table,
         data_type=data_type_of(export, workspace.catalog.databases.get(export.database)),
         status=export_status(
-            export.type, active=is_active(deployment), running=running, waiting=next_run is not None, ended=last is not None
+            export.type,
+            active=is_active(deployment),
+            running=running,
+            waiting=next_run is not None,
+            ended=last is not None,
         ),
         version=(deployment.version if deployment else None) or export.hash[:12],
         next_run=next_run,
@@ -193,6 +199,7 @@ def _last_ended(client: SyncPrefectClient, ids: dict[UUID, str]) -> dict[str, Fl
             return last
     if len(last) < len(ids):
         for deployment_id, name in ids.items():
-            if name not in last and (run := next(_runs(client, [deployment_id], _ENDED), None)):
-                last[name] = run
+            if name not in last:
+                older = next(_runs(client, [deployment_id], _ENDED), None)
+                last |= {name: older} if older else {}
     return last

@@ -76,7 +76,7 @@ def changed_fields(spec: DeploymentSpec, deployment: DeploymentResponse) -> list
 
 
 def schedule_differs(spec: DeploymentSpec, deployment: DeploymentResponse) -> bool:
-    """Whether the deployment's own schedule is another than the definition's; schedules added by hand are left alone."""
+    """Whether the deployment's own schedule is another than the definition's; those added by hand do not count."""
     standing = [entry.schedule for entry in deployment.schedules if entry.slug == SCHEDULE_SLUG]
     wanted = [spec.schedule] if spec.schedule else []
     return [entry.model_dump(mode="json") for entry in standing] != [entry.model_dump(mode="json") for entry in wanted]

@@ -38,9 +38,10 @@ def load_project(path: Path = ROOT / "prefect.yaml") -> Project:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         pool = content["definitions"]["work_pool"]
+        steps: Any = apply_values(content["pull"], {"root": str(ROOT)}, remove_notset=False)
         return Project(
             name=content["name"],
-            pull_steps=apply_values(content["pull"], {"root": str(ROOT)}, remove_notset=False),
+            pull_steps=steps,
             work_pool=pool["name"],
             work_pool_type=pool["type"],
             work_queue=pool.get("work_queue_name", "default"),

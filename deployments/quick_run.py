@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
+from prefect.client.schemas.objects import State
 from prefect.flow_engine import run_flow
 from prefect.states import Pending, Scheduled
 
@@ -28,7 +30,7 @@ def start_run(workspace: Workspace, export_id: str, *, detach: bool) -> str:
         refuse_problems(workspace.catalog, export, activating=False)
         deployment = register_and_deploy(workspace, beginning_at(workspace, export, None))
     # A worker only takes Scheduled runs: Pending keeps this one for ourselves.
-    state = Scheduled() if detach else Pending()
+    state: State[Any] = Scheduled() if detach else Pending()
     return str(workspace.client.create_flow_run_from_deployment(deployment.id, state=state).id)
 
 

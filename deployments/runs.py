@@ -27,9 +27,8 @@ from deployments.prefect_api import PAGE
 from deployments.status import run_status
 from tasks.ledger import Ledger
 
-
 _BEGUN = FlowRunFilterState(
-    operator=Operator.or_,
+    operator=Operator.or_,  # type: ignore[call-arg]
     type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind is not StateType.SCHEDULED]),
     name=FlowRunFilterStateName(any_=["AwaitingRetry"]),
 )
@@ -135,7 +134,8 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
 
 def _last_attempt(client: SyncPrefectClient, run: FlowRun) -> tuple[datetime | None, datetime | None]:
     # A flow run keeps the start of its first attempt; only its state history knows the later ones.
-    started, ended = run.start_time, run.end_time
+    started: datetime | None = run.start_time
+    ended: datetime | None = run.end_time
     if run.run_count > 1:
         states = client.read_flow_run_states(run.id)
         starts: Sequence[datetime] = [state.timestamp for state in states if state.type is StateType.RUNNING]

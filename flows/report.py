@@ -13,8 +13,9 @@ from uuid import UUID
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Failed
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
@@ -38,14 +39,15 @@ def name_run(run_id: str, name: str) -> None:
 def secret_block(name: str) -> str:
     """The value of a Prefect Secret block. Raises ExportError SECRET_MISSING when there is none of that name."""
     try:
-        value = Secret.load(name).get()
+        block = Secret.load(name)
     except ValueError as error:
         raise ExportError(
             Code.SECRET_MISSING,
             f"the Prefect server has no Secret block named {name}",
             "create it under Blocks in the Prefect UI, then relaunch",
         ) from error
-    return str(value)
+    assert isinstance(block, Secret), "without an event loop, load() returns the block itself"
+    return str(block.get())
 
 
 class Progress:
@@ -64,7 +66,8 @@ class Progress:
         text = f"{self._file_name}: {rows:,} rows, {size_text(size)} extracted so far"
         if self._artifact is None:
             key = f"progress-{self._export.id.replace('_', '-')}"
-            self._artifact = create_progress_artifact(share, key=key, description=text)
+            made = create_progress_artifact(share, key=key, description=text)
+            self._artifact = made if isinstance(made, UUID) else None
         else:
             update_progress_artifact(self._artifact, share, description=text)
 
@@ -150,7 +153,7 @@ def failure_line(error: ExportError) -> str:
 
 
 def internal(error: Exception) -> ExportError:
-    """An unexpected exception as an error of ours: its class and our own line, never its text, which may hold anything."""
+    """An unexpected exception as an error of ours: its class and our own line. Its text may hold anything."""
     ours = [frame for frame in traceback.extract_tb(error.__traceback__) if str(ROOT) in frame.filename]
     place = f"{Path(ours[-1].filename).relative_to(ROOT)}:{ours[-1].lineno}" if ours else "outside this project"
     return ExportError(
@@ -167,5 +170,3 @@ def frames(error: Exception) -> list[str]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-

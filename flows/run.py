@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import State
 from pydantic import WithJsonSchema
 
 from catalog.definition import Export
@@ -58,7 +58,7 @@ class _ThisRun:
     logical_time: datetime
 
     def deliver(self, explicit: Bounds | None) -> str:
-        """Allot this run's own window, then work off every outstanding one, the oldest first; the outcome in one line."""
+        """Allot this run's own window, then work off every outstanding one, the oldest first; returns the outcome."""
         ledger, export = self.ledger, self.export
         _refuse_unregistered(ledger, export)
         allotment = _retried(steps.allot_window, export)(ledger, export, self.id, self.logical_time, explicit)
@@ -100,7 +100,11 @@ class _ThisRun:
         spool.discard(window)
 
     def _rows_of_last_file(self) -> int | None:
-        files = [file for window in self.ledger.windows(self.export.id, 5) for file in self.ledger.delivered_of_window(window.id)]
+        files = [
+            file
+            for window in self.ledger.windows(self.export.id, 5)
+            for file in self.ledger.delivered_of_window(window.id)
+        ]
         return files[0].rows if files else None
 
     def _wait(self, holder: str) -> None:

@@ -26,7 +26,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's id or its first digits; default: the newest.")]
 Since = Annotated[
     str | None,
-    typer.Option(help="After a change of source or cursor, where it begins: start, now, or a moment (2026-11-01T00:00)."),
+    typer.Option(
+        help="After a change of source or cursor, where it begins: start, now, or a moment (2026-11-01T00:00)."
+    ),
 ]
 
 
@@ -99,7 +101,7 @@ def list_command(
     if status is not None and status not in STATUSES:
         raise typer.BadParameter(f"{status} is none of {', '.join(STATUSES)}", param_hint="--status")
     with _workspace(json) as workspace:
-        filters = Filters(search=search, database=database, data_type=data_type, type=type_, status=status)  # type: ignore[arg-type]
+        filters = Filters(search=search, database=database, data_type=data_type, type=type_, status=status)
         entries = list_exports(workspace, filters)
         problems = [problem for problem in workspace.catalog.problems if problem.severity == "error"]
     if json:

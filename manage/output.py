@@ -103,9 +103,10 @@ def report_words(report: RunReport) -> None:
         ("attempts", str(report.attempts)),
     ]
     if report.until:
-        lines.append(("window", f"{moment(report.since) if report.since else 'the beginning'} to {moment(report.until)}"))
-    for file in report.files:
-        lines.append(("file", f"{file.path} ({file.rows:,} rows, {size_text(file.bytes)})"))
+        lines.append(
+            ("window", f"{moment(report.since) if report.since else 'the beginning'} to {moment(report.until)}")
+        )
+    lines += [("file", f"{file.path} ({file.rows:,} rows, {size_text(file.bytes)})") for file in report.files]
     lines.append(("rows", f"{report.rows:,}"))
     if report.error_code:
         lines.append(("error", report.error_message or ""))

@@ -21,7 +21,9 @@ def intruder(root: Path) -> str | None:
         found = Path(spec.origin).resolve() if spec and spec.origin else None
         if found is None or root not in found.parents:
             owners = ", ".join(packages_distributions().get(package, [])) or "no distribution"
-            return f"the package `{package}` is taken from {found or 'nowhere'} (installed by {owners}), not from {root}"
+            return (
+                f"the package `{package}` is taken from {found or 'nowhere'} (installed by {owners}), not from {root}"
+            )
     return None
 
 
@@ -34,6 +36,7 @@ def main() -> None:
     from manage.cli import app
 
     app()
+
 
 if __name__ == "__main__":
     main()

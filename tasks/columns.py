@@ -22,7 +22,7 @@ Kind = Literal["text", "number", "boolean", "bytes", "temporal", "other"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `arrow` is its exact type, or None when only the values can say; `type_text` is the database's word."""
+    """One column: `arrow` is its exact type, None when only the values can say; `type_text` the database's word."""
 
     name: str
     type_text: str
@@ -65,8 +65,21 @@ _BY_NAME: dict[str, tuple[Kind, pa.DataType]] = {
     "varbinary": ("bytes", pa.binary()),
 }
 _DECIMAL_NAMES = {"numeric", "decimal"}
-_TEXT_NAMES = {"text", "varchar", "bpchar", "char", "character", "character varying", "nvarchar", "nchar", "clob", "name"}
-_DECLARED = re.compile(r"\s*(?P<name>[a-zA-Z_0-9 ]*?)\s*(?:\((?P<first>\d+)\s*(?:,\s*(?P<second>-?\d+)\s*)?\))?(?P<rest>.*)")
+_TEXT_NAMES = {
+    "text",
+    "varchar",
+    "bpchar",
+    "char",
+    "character",
+    "character varying",
+    "nvarchar",
+    "nchar",
+    "clob",
+    "name",
+}
+_DECLARED = re.compile(
+    r"\s*(?P<name>[a-zA-Z_0-9 ]*?)\s*(?:\((?P<first>\d+)\s*(?:,\s*(?P<second>-?\d+)\s*)?\))?(?P<rest>.*)"
+)
 
 
 def column_of(name: str, type_text: str) -> Column:
@@ -119,7 +132,7 @@ def _declared(kind: Any, dialect: Any) -> str:
     # Reflected types know how to write themselves; the few without a text are of no known kind.
     try:
         return str(kind.compile(dialect=dialect))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return f"unknown ({type(error).__name__})"
 
 

@@ -56,11 +56,15 @@ def open_source(name: str, database: Database, lookup: Lookup) -> Iterator[Sourc
     """
     engine = _engine(name, database, lookup)
     try:
-        with source_errors(name, engine.url), engine.connect() as connection:
-            with source_errors(name, engine.url, connected=True), connection.begin():
-                if connection.dialect.name == "sqlite":
-                    connection.exec_driver_sql("BEGIN")
-                yield Source(name, connection, ZoneInfo(database.timezone))
+        with (
+            source_errors(name, engine.url),
+            engine.connect() as connection,
+            source_errors(name, engine.url, connected=True),
+            connection.begin(),
+        ):
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql("BEGIN")
+            yield Source(name, connection, ZoneInfo(database.timezone))
     finally:
         engine.dispose()
 
@@ -123,7 +127,9 @@ def _sqlite_creator(name: str, url: URL) -> Any:
                 f"database {name}: there is no SQLite file {path}",
                 "mend the url; a relative path starts at the folder that holds the catalog",
             )
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_CONNECT_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(
+            f"{path.as_uri()}?mode=ro", uri=True, timeout=_CONNECT_SECONDS, isolation_level=None
+        )
         connection.execute("PRAGMA query_only=ON").close()
         return connection
 

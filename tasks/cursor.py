@@ -16,9 +16,7 @@ from tasks.columns import Column
 from tasks.query import CursorRange
 
 #: A date or timestamp as SQLite stores it in a text.
-_STORED = re.compile(
-    r"\d{4}-\d\d-\d\d(?:(?P<separator>[ T])\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?P<zone>Z|[+-]\d\d:?\d\d)?)?"
-)
+_STORED = re.compile(r"\d{4}-\d\d-\d\d(?:(?P<separator>[ T])\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?P<zone>Z|[+-]\d\d:?\d\d)?)?")
 #: Epochs by magnitude: what is below the number is in seconds, milliseconds, microseconds (years 1973 to 5138).
 _EPOCHS = [(1e11, 1), (1e14, 1_000), (1e17, 1_000_000)]
 
@@ -30,7 +28,7 @@ def typed_range(cursor: Column, bounds: Bounds, timezone: ZoneInfo) -> CursorRan
 
     Raises ExportError CURSOR_TYPE when the column holds no dates or times.
     """
-    if pa.types.is_timestamp(cursor.arrow):
+    if isinstance(cursor.arrow, pa.TimestampType):
         if cursor.arrow.tz is not None:
             return _converted(bounds, lambda moment: moment)
         return _converted(bounds, lambda moment: moment.astimezone(timezone).replace(tzinfo=None))

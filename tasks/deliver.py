@@ -13,8 +13,7 @@ from catalog.load import load_target
 from catalog.windows import State, Window
 from tasks import spool
 from tasks.credentials import Lookup
-from tasks.ledger import Delivery, Extracted, Ledger
-from tasks.ledger.store import DOWNLOADS
+from tasks.ledger import DOWNLOADS, Delivery, Extracted, Ledger
 from tasks.publish.choose import open_downloads, open_publisher
 from tasks.publish.contract import Publisher, Stat, temp_name
 

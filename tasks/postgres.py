@@ -56,5 +56,5 @@ def prepare_reading(connection: Connection, form: str) -> None:
 
 def describe(result: CursorResult[Any]) -> tuple[Column, ...]:
     """The columns of a result, from what the server says of each: its type with precision and scale."""
-    description = result.cursor.description if result.cursor is not None else []
+    description: Any = result.cursor.description if result.cursor is not None else None
     return tuple(column_of(found.name, found.type_display) for found in description or [])

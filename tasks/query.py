@@ -32,7 +32,9 @@ def build_select(export: Export, columns: Sequence[Column], cursor: CursorRange 
     wanted = export.column_names or tuple((name, name) for name in names)
     for name, _ in wanted:
         require_column(name, names, "columns")
-    chosen = [column(name).label(output) if name != output else column(name) for name, output in wanted]
+    chosen: list[ColumnElement[Any]] = [
+        column(name).label(output) if name != output else column(name) for name, output in wanted
+    ]
     return _filtered(select(*chosen), export, names, _range(export, names, cursor))
 
 

@@ -99,12 +99,10 @@ def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
     with source.connection.execute(describe_query(export.query)) as result:
         if source.dialect == "postgresql":
             return describe(result)
-        return tuple(Column(name, "", "other", None) for name in result.keys())
+        return tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
 
 
-def cursor_range(
-    source: Source, export: Export, columns: Sequence[Column], bounds: Bounds
-) -> CursorRange | None:
+def cursor_range(source: Source, export: Export, columns: Sequence[Column], bounds: Bounds) -> CursorRange | None:
     """The window's bounds as values of the cursor column, or None without a cursor."""
     if export.cursor is None:
         return None
@@ -193,5 +191,3 @@ def schema_of(columns: Sequence[Column], form: Form) -> pa.Schema:
 
 def _text(value: Any) -> str | None:
     return value if value is None or type(value) is str else text_of(value)
-
-

@@ -6,9 +6,8 @@ This finds mistakes early and says them well; what keeps a source unharmed is th
 from __future__ import annotations
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
 
 from catalog.errors import Code, ExportError
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -27,20 +26,25 @@ from tasks.extract import extract as extract_window
 from tasks.ledger import Allotment, Ledger
 from tasks.publish import Publisher
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 def _tried_again(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     error = state.result(raise_on_failure=False)
     return isinstance(error, ExportError) and error.code.tried_again
 
 
-_step: Callable[..., Any] = partial(
-    task,
-    persist_result=False,
-    cache_policy=NO_CACHE,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_tried_again,
-)
+def _step(name: str, task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
+    return task(
+        name=name,
+        task_run_name=task_run_name,
+        persist_result=False,
+        cache_policy=NO_CACHE,
+        retry_delay_seconds=exponential_backoff(backoff_factor=2),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=_tried_again,
+    )
 
 
 @_step(name="allot window", task_run_name="allot window")
@@ -52,9 +56,7 @@ def allot_window(
 
 
 @_step(name="extract", task_run_name="extract {window.file_name}")
-def extract(
-    ledger: Ledger, export: Export, window: Window, lookup: Lookup, on_progress: OnProgress
-) -> Extraction:
+def extract(ledger: Ledger, export: Export, window: Window, lookup: Lookup, on_progress: OnProgress) -> Extraction:
     """Bring the window's final bytes into the spool."""
     extraction = extract_window(export, window, lookup, on_progress)
     ledger.record_extracted(window, extraction.files)

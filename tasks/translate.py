@@ -46,7 +46,10 @@ _BY_WORDS: list[tuple[str, Code]] = [
     (r"permission denied|not authorized", Code.SOURCE_DENIED),
     (r"database is locked|database table is locked", Code.SOURCE_CONFLICT),
     (r"interrupted|timeout expired while|statement timeout", Code.SOURCE_TIMEOUT),
-    (r"not a database|unable to open|could not translate|connection refused|failed to resolve", Code.SOURCE_UNREACHABLE),
+    (
+        r"not a database|unable to open|could not translate|connection refused|failed to resolve",
+        Code.SOURCE_UNREACHABLE,
+    ),
     (r"can't connect|connection timeout|timeout expired|name or service", Code.SOURCE_UNREACHABLE),
     (r"server closed the connection|terminating connection|lost connection|gone away|connection", Code.SOURCE_LOST),
     (r"syntax error|near \"", Code.SQL_ERROR),

@@ -31,14 +31,16 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prefect_url(prefect_home: Path) -> Iterator[str]:
     """The API URL of the tests' Prefect server; inside, this process's client uses it too."""
     environment = {**QUIET, "PREFECT_HOME": str(prefect_home), "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5"}
-    with server(free_port(), environment, prefect_home / "server.log") as api:
-        with temporary_settings({PREFECT_API_URL: api}):
-            yield api
+    with (
+        server(free_port(), environment, prefect_home / "server.log") as api,
+        temporary_settings({PREFECT_API_URL: api}),
+    ):
+        yield api
 
 
 @pytest.fixture(scope="session")
 def prefect_worker(prefect_url: str, prefect_home: Path) -> Iterator[None]:
-    """A process worker on the project's pool; runs inherit the environment of the test that makes them through the ledger alone."""
+    """A process worker on the project's pool."""
     environment = {**QUIET, "PREFECT_HOME": str(prefect_home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with worker(prefect_url, "exports", {**os.environ, **environment}, prefect_home / "worker.log"):
         yield

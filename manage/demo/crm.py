@@ -40,7 +40,18 @@ CREATE INDEX email_events_occurred_at ON email_events(occurred_at);
 """
 
 _FIRST = ["Anaïs", "Björn", "Chloé", "Dries", "Elif", "Frédéric", "Greta", "Håkon", "Inès", "Jérôme", "Łukasz", "Zoë"]
-_LAST = ["Peeters", "De Smet", "O'Brien", "Müller", "García, hijo", "Nguyễn", "Van den Broeck", "Šimić", "李", "D’Hondt"]
+_LAST = [
+    "Peeters",
+    "De Smet",
+    "O'Brien",
+    "Müller",
+    "García, hijo",
+    "Nguyễn",
+    "Van den Broeck",
+    "Šimić",
+    "李",
+    "D’Hondt",
+]
 _CITIES = {
     "BE": ["Gent", "Liège", "Bruxelles"],
     "FR": ["Lyon", "Orléans"],
@@ -70,7 +81,7 @@ def build_crm(path: Path) -> dict[str, int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path)) as database, database:
         database.executescript(_SCHEMA)
-        counts = {
+        return {
             "profiles": _fill(database, "profiles", _profiles(chance, 8_000)),
             "products": _fill(database, "products", _products(chance, 500)),
             "orders": _fill(database, "orders", _orders(chance, 1, 20_000)),
@@ -78,7 +89,6 @@ def build_crm(path: Path) -> dict[str, int]:
             "subscriptions": _fill(database, "subscriptions", _subscriptions(chance)),
             "email_events": _fill(database, "email_events", _email_events(chance, 1, 15_000)),
         }
-    return counts
 
 
 def add_activity(path: Path, orders: int = 250, events: int = 400) -> None:
@@ -125,7 +135,7 @@ def _products(chance: random.Random, count: int) -> Iterator[Sequence[Any]]:
         kind = chance.choice(["book", "garden", "kitchen", "outdoor"])
         yield (
             f"SKU-{number:05d}",
-            f'{kind.title()} item {number} {chance.choice(["", "½ price", "27” wide", "(new)"])}'.strip(),
+            f"{kind.title()} item {number} {chance.choice(['', '½ price', '27” wide', '(new)'])}".strip(),
             kind,
             chance.randrange(99, 49_999) / 100,
             None if number % 7 == 0 else round(chance.uniform(0.05, 20), 3),

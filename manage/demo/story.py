@@ -124,13 +124,13 @@ def _expect(report: RunReport, status: str) -> None:
 
 def _show(reports: Sequence[RunReport]) -> None:
     output.say("\nThe reports, as `exports report` draws them from Prefect and the ledger:\n")
-    output.runs_table(reports)
+    output.runs_words(reports)
     output.say("\nThe files:")
     for report in reports:
         for file in report.files:
             output.say(f"  {file.path}")
     output.say("\nOpen the dashboard:  .venv/bin/exports demo --dashboard")
-    output.say("Your own exports:    README.md, \"Your first export from your own database\"")
+    output.say('Your own exports:    README.md, "Your first export from your own database"')
 
 
 def _where_to_look(ui: str) -> None:
@@ -166,9 +166,11 @@ def _prefect() -> Iterator[str]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     # Settings of the person's own profile that would send the demo elsewhere are left out.
-    with server(_free_port(), {}, Path(_FOLDER / "logs" / "server.log")) as api:
-        with temporary_settings({PREFECT_API_URL: api}):
-            yield api
+    with (
+        server(_free_port(), {}, Path(_FOLDER / "logs" / "server.log")) as api,
+        temporary_settings({PREFECT_API_URL: api}),
+    ):
+        yield api
 
 
 def _free_port() -> int:

@@ -104,10 +104,15 @@ def _server_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) 
         found = connection.execute(
             text(
                 "SELECT a.application_name, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-                "WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = hashtext(:key)::bigint & 4294967295"
+                "WHERE l.locktype = 'advisory' AND l.granted "
+                "AND l.classid::bigint = hashtext(:key)::bigint & 4294967295"
             ),
             key,
         ).first()
-        return f"{found.application_name.removeprefix('exports ')}, since {found.backend_start:%Y-%m-%d %H:%M:%S}" if found else "a run"
+        return (
+            f"{found.application_name.removeprefix('exports ')}, since {found.backend_start:%Y-%m-%d %H:%M:%S}"
+            if found
+            else "a run"
+        )
 
     return take, holder

@@ -3,62 +3,29 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, Select, func, insert, select, update
+from sqlalchemy import Engine, RowMapping, Select, insert, select, update
 
 from catalog.definition import Export
-from catalog.errors import Code, ExportError
-from catalog.naming import NameFields, fill_part, render, render_folder
 from catalog.places import ledger_url
 from catalog.receipt import DeliveredFile
-from catalog.windows import Bounds, Kind, State, Window, instant, next_bounds
+from catalog.windows import Bounds, State, Window
 from tasks.ledger import tables
+from tasks.ledger.allot import allot, newest_window, windows
 from tasks.ledger.connection import exists, open_engine, reading, writing
-
-#: The target of a one shot that names none: a local folder for just this.
-DOWNLOADS = "downloads"
-
-
-@dataclass(frozen=True, slots=True)
-class Allotment:
-    """The run's own window, or the window of the run that covered its time, or neither when no time has passed."""
-
-    window: Window | None
-    covered_by: Window | None
-
-
-@dataclass(frozen=True, slots=True)
-class Extracted:
-    """One extracted part: its final name, and where its bytes stand in the spool of the worker that wrote it."""
-
-    part: int
-    name: str
-    path: Path
-    rows: int
-    bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One part on its way to one target."""
-
-    window: str
-    target: str
-    part: int
-    state: State
-    temp_name: str | None
-    path: str | None
-    target_identity: str | None
-    committed_by: str | None
-    updated_at: datetime
+from tasks.ledger.records import (
+    Allotment,
+    Delivery,
+    Extracted,
+    delivered_of,
+    delivery_of,
+    extracted_of,
+    now_text,
+)
 
 
 class Ledger:
@@ -81,7 +48,12 @@ class Ledger:
         """Keep a definition under its hash, which is returned; once is enough."""
         known = self.definition(export.hash)
         if known is None:
-            row = {"hash": export.hash, "export": export.id, "json": json.dumps(export.frozen()), "registered_at": _now()}
+            row = {
+                "hash": export.hash,
+                "export": export.id,
+                "json": json.dumps(export.frozen()),
+                "registered_at": now_text(),
+            }
             with writing(self.engine, lock=export.id) as connection:
                 found = connection.execute(select(tables.definition).filter_by(hash=export.hash)).first()
                 if found is None:
@@ -101,87 +73,7 @@ class Ledger:
         Raises ExportError NAME_NOT_UNIQUE when another window of this export has the name already.
         """
         with writing(self.engine, lock=export.id) as connection:
-            if own := self._windows(connection, select(tables.window).filter_by(run_id=run_id)):
-                return Allotment(own[0], None)
-            newest = self._newest(connection, export.id)
-            kind: Kind = "backfill" if explicit else "scheduled" if export.cursor else "full"
-            generation, previous_high = 1, None
-            if newest is not None:
-                earlier = self.definition(newest.definition)
-                same_source = earlier is not None and earlier.source_key == export.source_key
-                generation = newest.generation if same_source else newest.generation + 1
-                previous_high = newest.bounds.high if same_source else None
-                if kind == "scheduled" and logical_time <= newest.logical_time:
-                    return Allotment(None, newest)
-            bounds = explicit or next_bounds(export, previous_high, logical_time)
-            if bounds is None:
-                return Allotment(None, newest)
-            return Allotment(self._insert(connection, export, run_id, logical_time, kind, generation, bounds), None)
-
-    def _insert(
-        self,
-        connection: Connection,
-        export: Export,
-        run_id: str,
-        logical_time: datetime,
-        kind: Kind,
-        generation: int,
-        bounds: Bounds,
-    ) -> Window:
-        fields = NameFields(logical_time, export.timezone, bounds.since, bounds.until, export.id, run_id)
-        window = Window(
-            id=uuid.uuid4().hex,
-            export=export.id,
-            generation=generation,
-            kind=kind,
-            bounds=bounds,
-            logical_time=logical_time,
-            definition=export.hash,
-            run_id=run_id,
-            folder=render_folder(export.folder, fields),
-            file_name=render(export.file.name, fields, key="file.name"),
-        )
-        target = export.target or DOWNLOADS
-        self._refuse_taken_name(connection, window, target, may_replace=export.cursor is None)
-        connection.execute(
-            insert(tables.window).values(
-                id=window.id,
-                export=window.export,
-                generation=generation,
-                kind=kind,
-                low=bounds.low,
-                high=bounds.high,
-                since=_text(bounds.since),
-                until=_text(bounds.until),
-                logical_time=_text(logical_time),
-                definition=window.definition,
-                run_id=run_id,
-                target=target,
-                folder=window.folder,
-                file_name=window.file_name,
-                allotted_at=_now(),
-            )
-        )
-        connection.execute(
-            insert(tables.delivery).values(window=window.id, target=target, part=1, state=State.PLANNED, updated_at=_now())
-        )
-        return window
-
-    def _refuse_taken_name(self, connection: Connection, window: Window, target: str, *, may_replace: bool) -> None:
-        same = select(tables.window).filter_by(
-            export=window.export, target=target, folder=window.folder, file_name=window.file_name
-        )
-        for other in self._windows(connection, same):
-            # A full export may replace its own earlier file, once that one is out of the way.
-            if other.state is State.SUPERSEDED or (may_replace and other.state.settled):
-                continue
-            raise ExportError(
-                Code.NAME_NOT_UNIQUE,
-                f"the name {fill_part(window.file_name, 1)} was allotted to run {other.run_id[:8]} already",
-                "use a finer date in file.name, as {date:%Y%m%dT%H%M%S}, or {run}; or finish that run first",
-                export=window.export,
-                key="file.name",
-            )
+            return allot(connection, export, run_id, logical_time, explicit)
 
     def window_of_run(self, run_id: str) -> Window | None:
         """The run's own window, or None when it was allotted none."""
@@ -193,7 +85,7 @@ class Ledger:
         if not exists(self.engine):
             return None
         with reading(self.engine) as connection:
-            return self._newest(connection, export_id)
+            return newest_window(connection, export_id)
 
     def windows(self, export_id: str, limit: int | None = None) -> list[Window]:
         """The export's windows, the newest first."""
@@ -210,15 +102,12 @@ class Ledger:
     def deliveries(self, window_id: str) -> list[Delivery]:
         """The window's deliveries by target and part."""
         query = select(tables.delivery).filter_by(window=window_id)
-        return [_delivery(row) for row in self._read(query.order_by("target", "part"))]
+        return [delivery_of(row) for row in self._read(query.order_by("target", "part"))]
 
     def extracted(self, window_id: str) -> list[Extracted]:
         """The window's extracted parts, in order."""
         query = select(tables.extraction).filter_by(window=window_id).order_by("part")
-        return [
-            Extracted(row["part"], row["name"], Path(row["spool_path"]), row["rows"], row["bytes"], row["sha256"])
-            for row in self._read(query)
-        ]
+        return [extracted_of(row) for row in self._read(query)]
 
     def record_extracted(self, window: Window, files: Sequence[Extracted]) -> None:
         """The final bytes stand in the spool; no files means there is nothing to deliver."""
@@ -240,13 +129,19 @@ class Ledger:
                         rows=file.rows,
                         bytes=file.bytes,
                         sha256=file.sha256,
-                        extracted_at=_now(),
+                        extracted_at=now_text(),
                     )
                 )
             state = State.EXTRACTED if files else State.EMPTY
             for target in dict.fromkeys(row.target for row in before):
                 for part in [file.part for file in files] or [1]:
-                    values = {"window": window.id, "target": target, "part": part, "state": state, "updated_at": _now()}
+                    values = {
+                        "window": window.id,
+                        "target": target,
+                        "part": part,
+                        "state": state,
+                        "updated_at": now_text(),
+                    }
                     connection.execute(insert(delivery).values(values))
 
     def record_publishing(self, delivery: Delivery, temp_name: str, path: str, identity: str) -> None:
@@ -268,19 +163,19 @@ class Ledger:
         """What this window meant cannot be read any more: a later run of a full export took its place."""
         with writing(self.engine, lock=window.export) as connection:
             query = update(tables.delivery).filter_by(window=window.id)
-            connection.execute(query.values(state=State.SUPERSEDED, updated_at=_now()))
+            connection.execute(query.values(state=State.SUPERSEDED, updated_at=now_text()))
 
     def revive(self, window: Window) -> None:
         """A superseded window is wanted after all: its own run was relaunched."""
         with writing(self.engine, lock=window.export) as connection:
             query = update(tables.delivery).filter_by(window=window.id, state=State.SUPERSEDED)
-            connection.execute(query.values(state=State.PLANNED, updated_at=_now()))
+            connection.execute(query.values(state=State.PLANNED, updated_at=now_text()))
 
     def _move(self, delivery: Delivery, before: set[State], **values: Any) -> None:
         query = update(tables.delivery).filter_by(window=delivery.window, target=delivery.target, part=delivery.part)
         with writing(self.engine, lock=delivery.window) as connection:
             moved = connection.execute(
-                query.where(tables.delivery.c.state.in_(before)).values(**values, updated_at=_now())
+                query.where(tables.delivery.c.state.in_(before)).values(**values, updated_at=now_text())
             )
             if moved.rowcount != 1:
                 raise AssertionError(f"delivery of window {delivery.window} is not in state {sorted(before)}")
@@ -296,7 +191,15 @@ class Ledger:
     def has_delivered(self, export_id: str, target: str, path: str) -> bool:
         """Whether this export has put a file of that address on the target before."""
         query = select(tables.delivery.c.part).join(tables.window).where(tables.window.c.export == export_id)
-        return bool(self._read(query.filter(tables.delivery.c.state == State.COMMITTED, tables.delivery.c.target == target, tables.delivery.c.path == path).limit(1)))
+        return bool(
+            self._read(
+                query.filter(
+                    tables.delivery.c.state == State.COMMITTED,
+                    tables.delivery.c.target == target,
+                    tables.delivery.c.path == path,
+                ).limit(1)
+            )
+        )
 
     def settled_by(self, run_id: str) -> str | None:
         """The run that delivered this run's own window, or None while nobody has."""
@@ -322,19 +225,7 @@ class Ledger:
             .where(condition)
             .order_by(window.logical_time, delivery.target, delivery.part)
         )
-        return [
-            DeliveredFile(
-                name=row["name"],
-                path=row["path"],
-                target=row["target"],
-                rows=row["rows"],
-                bytes=row["bytes"],
-                sha256=row["sha256"],
-                since=_moment(row["since"]),
-                until=_moment(row["until"]),
-            )
-            for row in self._read(query)
-        ]
+        return [delivered_of(row) for row in self._read(query)]
 
     def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
         if not exists(self.engine):
@@ -346,57 +237,4 @@ class Ledger:
         if not exists(self.engine):
             return []
         with reading(self.engine) as connection:
-            return self._windows(connection, query)
-
-    def _newest(self, connection: Connection, export_id: str) -> Window | None:
-        query = select(tables.window).filter_by(export=export_id).where(tables.window.c.kind != "backfill")
-        order = (tables.window.c.logical_time.desc(), tables.window.c.generation.desc())
-        found = self._windows(connection, query.order_by(*order).limit(1))
-        return found[0] if found else None
-
-    def _windows(self, connection: Connection, query: Select[Any]) -> list[Window]:
-        rows = connection.execute(query).mappings().all()
-        if not rows:
-            return []
-        delivery = tables.delivery.c
-        states: dict[str, list[State]] = {}
-        for begin in range(0, len(rows), 500):
-            ids = [row["id"] for row in rows[begin : begin + 500]]
-            for found in connection.execute(select(delivery.window, delivery.state).where(delivery.window.in_(ids))):
-                states.setdefault(found.window, []).append(State(found.state))
-        return [_window(row, min(states[row["id"]], key=list(State).index)) for row in rows]
-
-
-def _window(row: RowMapping, state: State) -> Window:
-    logical_time = _moment(row["logical_time"])
-    assert logical_time is not None, "the column is not nullable"
-    return Window(
-        id=row["id"],
-        export=row["export"],
-        generation=row["generation"],
-        kind=row["kind"],
-        bounds=Bounds(row["low"], row["high"], _moment(row["since"]), _moment(row["until"])),
-        logical_time=logical_time,
-        definition=row["definition"],
-        run_id=row["run_id"],
-        folder=row["folder"],
-        file_name=row["file_name"],
-        state=state,
-    )
-
-
-def _delivery(row: RowMapping) -> Delivery:
-    values = {**row, "state": State(row["state"]), "updated_at": datetime.fromisoformat(row["updated_at"])}
-    return Delivery(**values)
-
-
-def _now() -> str:
-    return instant(datetime.now(UTC))
-
-
-def _text(moment: datetime | None) -> str | None:
-    return instant(moment) if moment else None
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+            return windows(connection, query)

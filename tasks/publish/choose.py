@@ -10,7 +10,7 @@ from catalog.connections import Target
 from catalog.errors import Code, ExportError
 from catalog.places import base_folder, state_folder
 from tasks.credentials import Lookup, resolve
-from tasks.ledger.store import DOWNLOADS
+from tasks.ledger import DOWNLOADS
 from tasks.publish.contract import Publisher
 from tasks.publish.local import LocalPublisher
 

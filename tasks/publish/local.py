@@ -120,7 +120,9 @@ class LocalPublisher:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise ExportError(
-                    Code.TARGET_FULL, f"cannot {action} {path}: {error.strerror}", "make room on the target, then relaunch"
+                    Code.TARGET_FULL,
+                    f"cannot {action} {path}: {error.strerror}",
+                    "make room on the target, then relaunch",
                 ) from error
             raise ExportError(
                 Code.TARGET_DENIED,

@@ -81,7 +81,8 @@ class CsvWriter:
         if found >= 0:
             raise ExportError(
                 Code.VALUE_UNENCODABLE,
-                f"row {self._rows + found + 1}, column {column.name!r}: the value needs quotes, and `quote: none` forbids them",
+                f"row {self._rows + found + 1}, column {column.name!r}: "
+                "the value needs quotes, and `quote: none` forbids them",
                 "use `quote: minimal`, or another delimiter or null text",
             )
 

@@ -1,0 +1,126 @@
+"""Allotting windows: one transaction decides which rows a run delivers, under which name."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select
+
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.naming import NameFields, fill_part, render, render_folder
+from catalog.windows import Bounds, Kind, State, Window, next_bounds
+from tasks.ledger import tables
+from tasks.ledger.records import DOWNLOADS, Allotment, now_text, text_of, window_of
+
+
+def allot(
+    connection: Connection, export: Export, run_id: str, logical_time: datetime, explicit: Bounds | None
+) -> Allotment:
+    """The window of this run, within the caller's transaction; see `Ledger.allot`."""
+    if own := windows(connection, select(tables.window).filter_by(run_id=run_id)):
+        return Allotment(own[0], None)
+    newest = newest_window(connection, export.id)
+    kind: Kind = "backfill" if explicit else "scheduled" if export.cursor else "full"
+    if newest is None or explicit:
+        generation, previous_high = (newest.generation if newest else 1), None
+    elif _definition(connection, newest.definition).source_key == export.source_key:
+        generation, previous_high = newest.generation, newest.bounds.high
+    else:
+        generation, previous_high = newest.generation + 1, None
+    if kind == "scheduled" and newest is not None and logical_time <= newest.logical_time:
+        return Allotment(None, newest)
+    bounds = explicit or next_bounds(export, previous_high, logical_time)
+    if bounds is None:
+        return Allotment(None, newest)
+    window = _named(export, run_id, logical_time, kind, generation, bounds)
+    _refuse_taken_name(connection, window, export)
+    _insert(connection, window, export.target or DOWNLOADS)
+    return Allotment(window, None)
+
+
+def newest_window(connection: Connection, export_id: str) -> Window | None:
+    """The newest window that is no backfill."""
+    query = select(tables.window).filter_by(export=export_id).where(tables.window.c.kind != "backfill")
+    order = (tables.window.c.logical_time.desc(), tables.window.c.generation.desc())
+    found = windows(connection, query.order_by(*order).limit(1))
+    return found[0] if found else None
+
+
+def windows(connection: Connection, query: Select[Any]) -> list[Window]:
+    """The windows that the query selects, each with the state of its least advanced delivery."""
+    rows = connection.execute(query).mappings().all()
+    delivery = tables.delivery.c
+    states: dict[str, list[State]] = {}
+    for begin in range(0, len(rows), 500):
+        ids = [row["id"] for row in rows[begin : begin + 500]]
+        for found in connection.execute(select(delivery.window, delivery.state).where(delivery.window.in_(ids))):
+            states.setdefault(found.window, []).append(State(found.state))
+    return [window_of(row, min(states[row["id"]], key=list(State).index)) for row in rows]
+
+
+def _definition(connection: Connection, digest: str) -> Export:
+    text = connection.execute(select(tables.definition.c.json).filter_by(hash=digest)).scalar_one()
+    return Export.model_validate(json.loads(text))
+
+
+def _named(export: Export, run_id: str, logical_time: datetime, kind: Kind, generation: int, bounds: Bounds) -> Window:
+    fields = NameFields(logical_time, export.timezone, bounds.since, bounds.until, export.id, run_id)
+    return Window(
+        id=uuid.uuid4().hex,
+        export=export.id,
+        generation=generation,
+        kind=kind,
+        bounds=bounds,
+        logical_time=logical_time,
+        definition=export.hash,
+        run_id=run_id,
+        folder=render_folder(export.folder, fields),
+        file_name=render(export.file.name, fields, key="file.name"),
+    )
+
+
+def _insert(connection: Connection, window: Window, target: str) -> None:
+    row = {
+        "id": window.id,
+        "export": window.export,
+        "generation": window.generation,
+        "kind": window.kind,
+        "low": window.bounds.low,
+        "high": window.bounds.high,
+        "since": text_of(window.bounds.since),
+        "until": text_of(window.bounds.until),
+        "logical_time": text_of(window.logical_time),
+        "definition": window.definition,
+        "run_id": window.run_id,
+        "target": target,
+        "folder": window.folder,
+        "file_name": window.file_name,
+        "allotted_at": now_text(),
+    }
+    planned = {"window": window.id, "target": target, "part": 1, "state": State.PLANNED, "updated_at": now_text()}
+    connection.execute(insert(tables.window).values(row))
+    connection.execute(insert(tables.delivery).values(planned))
+
+
+def _refuse_taken_name(connection: Connection, window: Window, export: Export) -> None:
+    same = select(tables.window).filter_by(
+        export=window.export,
+        target=export.target or DOWNLOADS,
+        folder=window.folder,
+        file_name=window.file_name,
+    )
+    for other in windows(connection, same):
+        # A full export may replace its own earlier file, once that one is out of the way.
+        if other.state is State.SUPERSEDED or (export.cursor is None and other.state.settled):
+            continue
+        raise ExportError(
+            Code.NAME_NOT_UNIQUE,
+            f"the name {fill_part(window.file_name, 1)} was allotted to run {other.run_id[:8]} already",
+            "use a finer date in file.name, as {date:%Y%m%dT%H%M%S}, or {run}; or relaunch that run first",
+            export=window.export,
+            key="file.name",
+        )
