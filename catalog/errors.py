@@ -144,6 +144,21 @@ def _rebuild(code: str, message: str, hint: str | None, place: dict[str, str | i
     return ExportError(Code[code], message, hint, **place)  # type: ignore[arg-type]
 
 
+def state_message(error: ExportError) -> str:
+    """`CODE: what happened. Try: what helps.`: how a failed run's state begins with its code."""
+    return f"{error.code}: {error.message}" + (f"{_TRY}{error.hint}" if error.hint else "")
+
+
+def from_state_message(text: str) -> tuple[Code | None, str, str | None]:
+    """(code, message, hint) of a state message; the code is None when it is none of ours."""
+    code = code_of(text)
+    message, _, hint = text.partition(_TRY)
+    return code, message.removeprefix(f"{code}: ") if code else message, hint or None
+
+
+_TRY = ". Try: "
+
+
 def code_of(text: str | None) -> Code | None:
     """The code a state message begins with, or None."""
     head = (text or "").split(":", 1)[0].strip()

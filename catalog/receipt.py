@@ -53,6 +53,7 @@ class RunReport:
     until: datetime | None
     error_code: str | None
     error_message: str | None
+    error_hint: str | None
     relaunchable: bool
     delivered_by: str | None
     message: str

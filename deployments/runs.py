@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from catalog.errors import Code, ExportError, code_of
+from catalog.errors import Code, ExportError, from_state_message
 from catalog.receipt import RunReport
 from deployments.prefect_api import PAGE
 from deployments.status import run_status
@@ -111,7 +111,7 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
     settled_by = ledger.settled_by(run_id)
     delivered_by = settled_by if settled_by != run_id else None
     message = (run.state.message or "") if run.state else ""
-    code = _error_code(run) if status == "failed" else None
+    code, error_message, error_hint = _error(run) if status == "failed" else (None, None, None)
     return RunReport(
         run_id=run_id,
         export=export_id,
@@ -125,7 +125,8 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
         since=window.bounds.since if window else None,
         until=window.bounds.until if window else None,
         error_code=str(code) if code else None,
-        error_message=message if code else None,
+        error_message=error_message,
+        error_hint=error_hint,
         relaunchable=bool(code and code.relaunchable and delivered_by is None),
         delivered_by=delivered_by,
         message=message,
@@ -156,13 +157,15 @@ def _utc(moment: datetime | None) -> datetime | None:
     return datetime.fromtimestamp(moment.timestamp(), UTC) if moment else None
 
 
-def _error_code(run: FlowRun) -> Code:
+def _error(run: FlowRun) -> tuple[Code, str, str | None]:
     state = run.state
-    message = (state.message or "") if state else ""
-    if found := code_of(message):
-        return found
-    if state and state.type is StateType.CANCELLED:
-        return Code.CANCELLED
-    if state and state.type is StateType.CRASHED:
-        return Code.STOPPED if "termination signal" in message else Code.PROCESS_VANISHED
-    return Code.INTERNAL
+    assert state is not None, "a run without a state has not failed"
+    code, message, hint = from_state_message(state.message or state.name or "")
+    if code is not None:
+        return code, message, hint
+    if state.type is StateType.CANCELLED:
+        return Code.CANCELLED, message, "relaunch it when it is wanted after all"
+    if state.type is StateType.CRASHED:
+        stopped = "termination signal" in message
+        return Code.STOPPED if stopped else Code.PROCESS_VANISHED, message, "relaunch, or wait for the next run"
+    return Code.INTERNAL, message, "see the run's log in the Prefect UI"

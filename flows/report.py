@@ -18,7 +18,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from catalog.definition import Export
-from catalog.errors import Code, ExportError
+from catalog.errors import Code, ExportError, state_message
 from catalog.places import ROOT
 from catalog.receipt import DeliveredFile, delivered_line, size_text
 from catalog.windows import Window
@@ -144,12 +144,7 @@ def succeeded(line: str) -> State[Any]:
 
 def failed(error: ExportError) -> State[Any]:
     """The final state of a run that failed: returned, not raised, so that its message begins with the code."""
-    return Failed(message=failure_line(error))
-
-
-def failure_line(error: ExportError) -> str:
-    """`CODE: what happened. Try: what helps.`"""
-    return f"{error.code}: {error.message}" + (f". Try: {error.hint}" if error.hint else "")
+    return Failed(message=state_message(error))
 
 
 def internal(error: Exception) -> ExportError:

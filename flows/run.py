@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from pydantic import WithJsonSchema
 
 from catalog.definition import Export
-from catalog.errors import Code, ExportError
+from catalog.errors import Code, ExportError, state_message
 from catalog.naming import fill_part
 from catalog.windows import Bounds, Window, explicit_bounds
 from catalog.windows import State as Progressed
@@ -37,12 +37,12 @@ def run(
     try:
         line = this.deliver(explicit_bounds(definition, since, until))
     except ExportError as error:
-        this.report(report.failure_line(error))
+        this.report(state_message(error))
         return report.failed(error)
     except Exception as error:
         found = report.internal(error)
         get_run_logger().error("".join(report.frames(error)))
-        this.report(report.failure_line(found))
+        this.report(state_message(found))
         return report.failed(found)
     this.report(line)
     return report.succeeded(line)

@@ -96,7 +96,7 @@ def report_words(report: RunReport) -> None:
     lines = [
         ("export", report.export),
         ("run", report.run_id),
-        ("status", report.status + (f" ({report.error_code})" if report.error_code else "")),
+        ("status", report.status),
         ("started", moment(report.started_at)),
         ("ended", moment(report.ended_at)),
         ("duration", f"{report.duration_seconds:.1f} s" if report.duration_seconds is not None else "-"),
@@ -109,7 +109,8 @@ def report_words(report: RunReport) -> None:
     lines += [("file", f"{file.path} ({file.rows:,} rows, {size_text(file.bytes)})") for file in report.files]
     lines.append(("rows", f"{report.rows:,}"))
     if report.error_code:
-        lines.append(("error", report.error_message or ""))
+        lines.append(("error", f"{report.error_code}: {report.error_message}"))
+        lines += [("try", report.error_hint)] if report.error_hint else []
         lines.append(("relaunch", _relaunch_words(report)))
     else:
         lines.append(("report", report.message))
@@ -132,7 +133,12 @@ def report(drawn: RunReport, json_wanted: bool) -> None:
         record = drawn.to_json()
         if failed:
             record["error"] = error_object(
-                ExportError(Code[drawn.error_code or "INTERNAL"], drawn.error_message or "", export=drawn.export)
+                ExportError(
+                    Code[drawn.error_code or "INTERNAL"],
+                    drawn.error_message or "",
+                    drawn.error_hint,
+                    export=drawn.export,
+                )
             )
         data(record)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -48,17 +47,12 @@ def answers(api_url: str) -> bool:
 
 
 def quiet_logs() -> None:
-    """Keep Prefect's log lines off the console when nobody is watching; Prefect still stores them."""
-    if sys.stderr.isatty():
-        return
-    from prefect.logging.configuration import setup_logging
-    from prefect.logging.handlers import PrefectConsoleHandler
+    """Keep Prefect's log lines off a stderr that nobody watches; Prefect's server still gets them.
 
-    setup_logging()
-    names = [name for name in logging.root.manager.loggerDict if name.startswith("prefect")]
-    for handler in (handler for name in names for handler in logging.getLogger(name).handlers):
-        if isinstance(handler, PrefectConsoleHandler):
-            handler.setLevel(logging.CRITICAL)
+    Prefect reads this when it is imported, so it has to be called before that.
+    """
+    if not sys.stderr.isatty():
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
 
 
 @contextmanager

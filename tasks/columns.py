@@ -77,16 +77,13 @@ _TEXT_NAMES = {
     "clob",
     "name",
 }
-_DECLARED = re.compile(
-    r"\s*(?P<name>[a-zA-Z_0-9 ]*?)\s*(?:\((?P<first>\d+)\s*(?:,\s*(?P<second>-?\d+)\s*)?\))?(?P<rest>.*)"
-)
+_DECLARED = re.compile(r"(?P<name>[^(]*)(?:\((?P<first>\d+)\s*(?:,\s*(?P<second>-?\d+)\s*)?\))?(?P<rest>.*)")
 
 
 def column_of(name: str, type_text: str) -> Column:
     """A column from the type's own text, as `numeric(10,2)`, `timestamp with time zone` or `NVARCHAR(160)`."""
     found = _DECLARED.fullmatch(type_text.lower().strip())
-    base = f"{found['name']}{found['rest']}".strip() if found else ""
-    base = re.sub(r"\s+", " ", base)
+    base = " ".join(f"{found['name']} {found['rest']}".split()) if found else ""
     if base in _DECIMAL_NAMES:
         return Column(name, type_text, "number", _decimal(found))
     if base in _BY_NAME:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, CursorResult
 
 from tasks.columns import Column, column_of
 
-#: What psycopg turns into a Python value that holds it exactly; everything else stays the server's text.
+#: What psycopg turns into a Python value that holds it exactly; everything else stays the server's text,
+#: dates and times too: they may be infinite, or before the year 1 and after 9999.
 _EXACT = {
     "bool",
     "int2",
@@ -19,10 +20,6 @@ _EXACT = {
     "float4",
     "float8",
     "numeric",
-    "date",
-    "timestamp",
-    "timestamptz",
-    "time",
     "bytea",
 }
 

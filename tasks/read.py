@@ -5,7 +5,8 @@ In the text form every cell is the canonical text of `tasks.values`; in the type
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal
@@ -151,37 +152,37 @@ def _run(
     if source.dialect == "postgresql":
         columns = describe(result)
     chunks = _chunks(result)
+    first: list[Any] = []
     if any(column.arrow is None for column in columns):
         first = next(chunks, [])
         columns = tuple(
             guessed(column, [row[index] for row in first]) if column.arrow is None else column
             for index, column in enumerate(columns)
         )
-        chunks = chain([first], chunks)
-    return columns, _batches(chunks, columns, form)
+    return columns, _batches(first, chunks, columns, form)
 
 
-def _chunks(result: CursorResult[Any]) -> Iterator[list[Any]]:
+def _chunks(result: CursorResult[Any]) -> Generator[list[Any], None, None]:
     with result:
         while rows := result.fetchmany(_BATCH):
             yield list(rows)
 
 
 def _batches(
-    chunks: Iterator[list[Any]], columns: tuple[Column, ...], form: Form
+    first: list[Any], chunks: Generator[list[Any], None, None], columns: tuple[Column, ...], form: Form
 ) -> Generator[pa.RecordBatch, None, None]:
     schema = schema_of(columns, form)
     before = 0
-    for rows in chunks:
-        if not rows:
-            continue
-        values = zip(*rows, strict=True)
-        if form == "text":
-            arrays = [pa.array([_text(value) for value in cells], pa.string()) for cells in values]
-        else:
-            arrays = [to_array(cells, column, before) for cells, column in zip(values, columns, strict=True)]
-        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-        before += len(rows)
+    # Closed here, not when it is collected: its cursor must not outlive the connection.
+    with closing(chunks):
+        for rows in chain([first] if first else [], chunks):
+            values = zip(*rows, strict=True)
+            if form == "text":
+                arrays = [pa.array([_text(value) for value in cells], pa.string()) for cells in values]
+            else:
+                arrays = [to_array(cells, column, before) for cells, column in zip(values, columns, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            before += len(rows)
 
 
 def schema_of(columns: Sequence[Column], form: Form) -> pa.Schema:

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from workshop import Workshop
 
+from deployments.prefect_api import prefect_api, tagged_deployments
+from deployments.project import load_project
 from manage.server import server, worker
 
 QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -36,6 +40,8 @@ def prefect_url(prefect_home: Path) -> Iterator[str]:
         temporary_settings({PREFECT_API_URL: api}),
     ):
         yield api
+        # What was logged last is sent while there is a server to take it.
+        APILogHandler().flush()
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +50,12 @@ def prefect_worker(prefect_url: str, prefect_home: Path) -> Iterator[None]:
     environment = {**QUIET, "PREFECT_HOME": str(prefect_home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
     with worker(prefect_url, "exports", {**os.environ, **environment}, prefect_home / "worker.log"):
         yield
+
+
+@pytest.fixture
+def prefect(workshop: Workshop, prefect_url: str) -> Iterator[Workshop]:
+    """A workshop with the tests' Prefect server; its deployments are gone afterwards."""
+    yield workshop
+    with prefect_api() as client:
+        for deployment in tagged_deployments(client, load_project().tag):
+            client.delete_deployment(deployment.id)
