@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: install install-dev demo test lint lock clean
+.PHONY: install install-dev demo test lint lock pictures clean
 
 install: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ lint: install-dev
 lock: install-dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra build -o requirements.txt pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra build --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+
+# Needs a Chromium, and the demo run before.
+pictures: install-dev
+	$(BIN)/python docs/pictures/take_pictures.py
 
 clean:
 	rm -rf $(VENV) .exports .mypy_cache .ruff_cache .pytest_cache *.egg-info

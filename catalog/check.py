@@ -2,130 +2,179 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable
-from datetime import datetime, timedelta
-from itertools import takewhile
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice, takewhile
+from zoneinfo import ZoneInfo
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.load import Catalog, Problem
-from catalog.naming import NameFields, render, render_folder
+from catalog.load import Catalog
+from catalog.naming import NameFields, fill_part, render, render_folder
+from catalog.problem import Problem, Severity, problem_from
 from catalog.schedule import occurrences
-from catalog.yaml_file import line_of
+from catalog.yaml_file import line_of, shown
 
 #: How far ahead, and over how many runs, a schedule is played through.
 _HORIZON = timedelta(days=400)
-_MOST_RUNS = 500
+_MOST_RUNS = 400
+_HAS_RUN = re.compile(r"\{run\b")
+_FIELD = re.compile(r"\{[^}]*\}")
 
 
-def check_catalog(catalog: Catalog, now: datetime, *, activating: bool) -> list[Problem]:
-    """Every problem of the catalog as a whole, with those of single files first.
+def check_catalog(
+    catalog: Catalog, now: datetime, *, activating: bool, ids: Collection[str] | None = None
+) -> list[Problem]:
+    """Every problem of the catalog as a whole, with those of single files first; `ids` limits it to these exports.
 
     Two exports on one path, and a schedule finer than its date pattern, are warnings, or errors when `activating`.
     """
-    problems = list(catalog.problems)
-    problems += _same_names(catalog)
-    problems += _same_paths(catalog, now, activating)
+    severity: Severity = "error" if activating else "warning"
+    wanted = catalog.exports.keys() if ids is None else set(ids)
+    problems = [problem for problem in catalog.problems if ids is None or problem.export in wanted]
+    problems += _same_names(catalog, wanted)
+    problems += _same_paths(catalog, wanted, now, severity)
     for export in catalog.exports.values():
-        problems += _own_collisions(catalog, export, now, activating)
-        problems += _moment_gone(catalog, export, now)
+        if export.id in wanted:
+            problems += _own_collisions(catalog, export, now, severity)
+            problems += _unclear_moment(catalog, export, now)
     return problems
-
-
-def _same_names(catalog: Catalog) -> Iterable[Problem]:
-    for export, other in _twins(catalog.exports.values(), lambda export: export.name.casefold()):
-        yield _found(
-            catalog,
-            export,
-            "name",
-            True,
-            Code.DEFINITION_DUPLICATE,
-            f"exports/{export.id}.yaml and exports/{other.id}.yaml have the same name {export.name!r}",
-            "give each export a name of its own",
-        )
-
-
-def _same_paths(catalog: Catalog, now: datetime, activating: bool) -> Iterable[Problem]:
-    def path(export: Export) -> object:
-        return (export.target, *_resolved(export, now)) if export.target else export.id
-
-    for export, other in _twins(catalog.exports.values(), path):
-        folder, name = _resolved(export, now)
-        yield _found(
-            catalog,
-            export,
-            "file",
-            activating,
-            Code.DEFINITION_DUPLICATE,
-            f"{export.id} and {other.id} write the same file {folder + '/' if folder else ''}{name} on {export.target}",
-            "put {export} into one of the names, or give one another folder",
-        )
-
-
-def _twins(exports: Iterable[Export], key: object) -> Iterable[tuple[Export, Export]]:
-    groups: dict[object, list[Export]] = defaultdict(list)
-    for export in exports:
-        groups[key(export)].append(export)  # type: ignore[operator]
-    for group in groups.values():
-        for index, export in enumerate(group):
-            if len(group) > 1:
-                yield export, group[index - 1]
-
-
-def _own_collisions(catalog: Catalog, export: Export, now: datetime, activating: bool) -> Iterable[Problem]:
-    # A periodic full export may replace its own earlier file of the same name.
-    if export.type != "incremental" or export.schedule is None or export.schedule.cron is None:
-        return
-    seen: dict[tuple[str, str], datetime] = {}
-    times = occurrences(export.schedule.cron, export.timezone, now)
-    for count, moment in enumerate(takewhile(lambda time: time < now + _HORIZON, times)):
-        path = _resolved(export, moment)
-        if path in seen:
-            yield _found(
-                catalog,
-                export,
-                "file",
-                activating,
-                Code.NAME_NOT_UNIQUE,
-                f"the runs of {seen[path]:%Y-%m-%d %H:%M} and {moment:%Y-%m-%d %H:%M %Z} would both write {path[1]}",
-                "use a finer date, as {date:%Y%m%dT%H%M}, or {run}",
-            )
-            return
-        seen[path] = moment
-        if count >= _MOST_RUNS:
-            return
-
-
-def _moment_gone(catalog: Catalog, export: Export, now: datetime) -> Iterable[Problem]:
-    at = export.schedule.at if export.schedule else None
-    if at is not None and (at if at.tzinfo else at.replace(tzinfo=export.timezone)) < now:
-        yield _found(
-            catalog,
-            export,
-            "schedule",
-            False,
-            Code.SCHEDULE_INVALID,
-            f"the moment {at.isoformat()} has passed",
-            "on activation the export runs at once",
-        )
-
-
-def _resolved(export: Export, moment: datetime) -> tuple[str, str]:
-    # The run's id and the window differ in every run, so they never collide: a stand-in that differs with time.
-    since = moment - timedelta(seconds=1)
-    fields = NameFields(moment, export.timezone, since, moment, export.id, f"{int(moment.timestamp()):08x}")
-    return render_folder(export.folder, fields), render(export.file.name, fields, key="file.name")
-
-
-def _found(catalog: Catalog, export: Export, key: str, is_error: bool, code: Code, message: str, hint: str) -> Problem:
-    path = catalog.folder / "exports" / f"{export.id}.yaml"
-    severity = "error" if is_error else "warning"
-    file, line = f"exports/{path.name}", line_of(path, [key])
-    return Problem(export.id, severity, code, message, hint, file, line, key)  # type: ignore[arg-type]
 
 
 def problem_of(export: Export, error: ExportError, *, is_error: bool) -> Problem:
     """An error met while asking a database or target, as a finding about the export."""
-    severity = "error" if is_error else "warning"
-    return Problem(export.id, severity, error.code, error.message, error.hint, error.file, error.line, error.key)  # type: ignore[arg-type]
+    return problem_from(error, export.id, "error" if is_error else "warning")
+
+
+def _same_names(catalog: Catalog, wanted: Collection[str]) -> Iterator[Problem]:
+    for export, other in _twins(catalog, wanted, lambda export: export.name.casefold()):
+        message = f"exports/{export.id}.yaml and exports/{other.id}.yaml have the same name {export.name!r}"
+        hint = "give each export a name of its own"
+        yield _found(catalog, export, "name", "error", Code.DEFINITION_DUPLICATE, message, hint)
+
+
+def _same_paths(catalog: Catalog, wanted: Collection[str], now: datetime, severity: Severity) -> Iterator[Problem]:
+    def path(export: Export) -> Hashable:
+        if _has_run(export):
+            return export.id
+        target = catalog.targets.get(export.target or "")
+        # Two targets of one URL are one place; a one shot without a target drops into the common downloads.
+        place = target.url if target else export.target
+        return (place, *_resolved(export, now, now, now - timedelta(days=1)))
+
+    for export, other in _twins(catalog, wanted, path):
+        folder, name = _resolved(export, now, now, now - timedelta(days=1))
+        whole = f"{folder}/{name}" if folder else name
+        message = f"{export.id} and {other.id} write the same file {whole} on {export.target or 'downloads'}"
+        hint = "put {export} into one of the names, or give one another folder"
+        yield _found(catalog, export, "file", severity, Code.DEFINITION_DUPLICATE, message, hint)
+
+
+def _twins(
+    catalog: Catalog, wanted: Collection[str], key: Callable[[Export], Hashable]
+) -> Iterator[tuple[Export, Export]]:
+    groups: dict[Hashable, list[Export]] = defaultdict(list)
+    for export in catalog.exports.values():
+        groups[key(export)].append(export)
+    for group in groups.values():
+        for index, export in enumerate(group):
+            if len(group) > 1 and export.id in wanted:
+                yield export, group[index - 1]
+
+
+def _own_collisions(catalog: Catalog, export: Export, now: datetime, severity: Severity) -> Iterator[Problem]:
+    # A periodic full export may replace its own earlier file of the same name.
+    if export.cursor is None or export.schedule is None or export.schedule.cron is None or _has_run(export):
+        return
+    patterns = (export.file.name, *export.folder.split("/"))
+    varying = tuple("x" + "".join(_FIELD.findall(pattern)) for pattern in patterns if "{" in pattern)
+    pair = _first_collision(varying, export.schedule.cron, export.timezone, export.cursor.lag, now)
+    if pair is not None:
+        earlier, later = pair
+        _, name = _resolved(export, later, later, later - timedelta(days=1))
+        message = f"the runs of {_shown(earlier)} and {_shown(later)} would both write {name}"
+        yield _found(catalog, export, "file", severity, Code.NAME_NOT_UNIQUE, message, _finer(earlier, later))
+
+
+@lru_cache(maxsize=1024)
+def _first_collision(
+    patterns: tuple[str, ...], cron: str, timezone: ZoneInfo, lag: timedelta, now: datetime
+) -> tuple[datetime, datetime] | None:
+    """Two runs for which all `patterns` give the same. Most exports of a catalog share their dates and schedules."""
+    seen: dict[tuple[str, ...], datetime] = {}
+    for times in _played(cron, timezone, now):
+        since: datetime | None = None
+        for moment in times:
+            until = moment - lag
+            fields = NameFields(moment, timezone, since or until - timedelta(days=1), until, "export", "0" * 32)
+            since = until
+            earlier = seen.setdefault(tuple(render(part, fields, key="file.name") for part in patterns), moment)
+            if earlier.timestamp() != moment.timestamp():
+                return earlier, moment
+    return None
+
+
+def _finer(earlier: datetime, moment: datetime) -> str:
+    if f"{earlier:%Y%m%d%H%M}" == f"{moment:%Y%m%d%H%M}":
+        return "the clock goes back between them: add %z, as {date:%Y%m%dT%H%M%z}, or use {run}, or timezone: UTC"
+    return "use a finer date, as {date:%Y%m%dT%H%M}, or {run}"
+
+
+def _played(cron: str, timezone: ZoneInfo, now: datetime) -> Iterator[Iterable[datetime]]:
+    """The next runs, and those around the hours that come twice: too far ahead for a schedule by the minute."""
+    end = now + _HORIZON
+    yield takewhile(lambda time: time < end, islice(occurrences(cron, timezone, now), _MOST_RUNS))
+    for turn in _turns_back(timezone, now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)):
+        last = turn + timedelta(hours=3)
+        yield takewhile(lambda time, last=last: time < last, occurrences(cron, timezone, turn - timedelta(hours=3)))  # type: ignore[misc]
+
+
+@lru_cache(maxsize=64)
+def _turns_back(timezone: ZoneInfo, start: datetime) -> tuple[datetime, ...]:
+    """The hours (UTC) within the horizon in which the zone's clocks have gone back."""
+    hours = (start + timedelta(hours=number) for number in range(int(_HORIZON / timedelta(hours=1))))
+    offsets = [(hour, hour.astimezone(timezone).utcoffset() or timedelta()) for hour in hours]
+    return tuple(hour for (_, before), (hour, after) in zip(offsets, offsets[1:], strict=False) if after < before)
+
+
+def _unclear_moment(catalog: Catalog, export: Export, now: datetime) -> Iterator[Problem]:
+    at = export.schedule.at if export.schedule else None
+    if at is None:
+        return
+    moment = at if at.tzinfo else at.replace(tzinfo=export.timezone)
+    if moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) != at.replace(tzinfo=None):
+        why = f"the moment {at.isoformat()} is skipped in {export.timezone}: the clock goes forward over it"
+    elif moment.utcoffset() != moment.replace(fold=1).utcoffset():
+        why = f"the moment {at.isoformat()} comes twice in {export.timezone}; the first is taken"
+    elif moment < now:
+        message, hint = f"the moment {at.isoformat()} has passed", "on activation the export runs at once"
+        yield _found(catalog, export, "schedule", "warning", Code.SCHEDULE_INVALID, message, hint)
+        return
+    else:
+        return
+    hint = f"write its offset, as {moment.isoformat()}"
+    yield _found(catalog, export, "schedule", "warning", Code.SCHEDULE_INVALID, why, hint)
+
+
+def _resolved(export: Export, moment: datetime, until: datetime, since: datetime) -> tuple[str, str]:
+    fields = NameFields(moment, export.timezone, since, until, export.id, "0" * 32)
+    return render_folder(export.folder, fields), fill_part(render(export.file.name, fields, key="file.name"), 1)
+
+
+def _has_run(export: Export) -> bool:
+    """Whether the run's id, which no other run has, is part of the path."""
+    return _HAS_RUN.search(export.file.name + export.folder) is not None
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M %Z}"
+
+
+def _found(
+    catalog: Catalog, export: Export, key: str, severity: Severity, code: Code, message: str, hint: str
+) -> Problem:
+    path = catalog.folder / "exports" / f"{export.id}.yaml"
+    return Problem(export.id, severity, code, message, hint, shown(path), line_of(path, [key]), key)

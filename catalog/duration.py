@@ -9,17 +9,22 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-_PATTERN = re.compile(r"(\d+)([dhms])")
+_PATTERN = re.compile(r"([0-9]{1,9})([dhms])")
+# Beyond this, a moment minus a duration leaves the calendar.
+_LONGEST = timedelta(days=36500)
 
 
 def parse_duration(value: Any) -> timedelta:
-    """`"15m"` -> 15 minutes. Raises ValueError when the text is not a number and one of s, m, h, d."""
+    """`"15m"` -> 15 minutes. Raises ValueError when the text is not a number and one of s, m, h, d, or is over 100 years."""
     if isinstance(value, timedelta):
         return value
     match = _PATTERN.fullmatch(str(value).strip())
     if match is None:
         raise ValueError(f"{value!r} is no duration; write a number and a unit, as in 90s, 15m, 1h or 2d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    duration = timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if duration > _LONGEST:
+        raise ValueError(f"{value!r} is longer than 100 years")
+    return duration
 
 
 def duration_text(value: timedelta) -> str:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from catalog.connections import Database, Target
 from catalog.definition import ID_PATTERN, Export
 from catalog.errors import Code, ExportError
+from catalog.explain import explain, found_at
+from catalog.literal_secrets import literal_secrets
+from catalog.naming import example
 from catalog.places import catalog_folder
+from catalog.problem import Problem as Problem
+from catalog.problem import problem_from
 from catalog.suggest import did_you_mean
 from catalog.yaml_file import line_of, read_mapping, shown
 
@@ -24,42 +28,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 #: Names that `flows/exports.py` uses itself.
 RESERVED = frozenset(keyword.kwlist) | {"run", "re", "cache", "annotations", "export_flow"}
-_REFERENCE = re.compile(r"\{\{.*?\}\}")
-_SECRET_KEY = re.compile(r"pass|secret|token|credential|_key$|^key$", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"://[^/@\s]*?:(?P<password>[^@/\s]+)@")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One finding of `exports check`."""
-
-    export: str | None
-    severity: Literal["error", "warning"]
-    code: Code
-    message: str
-    hint: str | None = None
-    file: str | None = None
-    line: int | None = None
-    key: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The finding as `exports check --json` prints it."""
-        return {
-            "export": self.export,
-            "severity": self.severity,
-            "code": str(self.code),
-            "message": self.message,
-            "hint": self.hint,
-            "file": self.file,
-            "line": self.line,
-            "key": self.key,
-        }
-
-    def as_error(self) -> ExportError:
-        """The finding as the exception that stops an action."""
-        return ExportError(
-            self.code, self.message, self.hint, export=self.export, file=self.file, line=self.line, key=self.key
-        )
+_LONGEST_ID = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +74,7 @@ def load_catalog(folder: Path | None = None) -> Catalog:
             f"{root} holds no catalog: it has no folder `exports`",
             "point EXPORTS_CATALOG at a folder with exports/, databases/ and targets/",
         )
-    problems: list[Problem] = []
+    problems = [found for kind in ("databases", "targets", "exports") for found in _misnamed(root / kind)]
     databases = _load_all(root / "databases", Database, problems)
     targets = _load_all(root / "targets", Target, problems)
     exports: dict[str, Export] = {}
@@ -178,115 +147,73 @@ def _named(catalog: Catalog, loaded: Mapping[str, Model], kind: str, name: str) 
 
 def _connection_problems(path: Path, model: type[Model]) -> Model | list[Problem]:
     try:
-        content = read_mapping(path)
-        _refuse_literal_secrets(path, content)
-        return model.model_validate(content)
+        content = read_mapping(path, quote_text=False)
     except ExportError as error:
-        return [_problem_of(error, None)]
+        return [problem_from(error, None)]
+    secrets = [
+        found_at(
+            path,
+            None,
+            key,
+            Code.SECRET_LITERAL,
+            f"a secret is written out in {shown(path)}",
+            "refer to it as {{ $NAME }} or {{ prefect.blocks.secret.NAME }}",
+        )
+        for key in literal_secrets(content)
+    ]
+    if secrets:
+        return secrets
+    try:
+        return model.model_validate(content)
     except ValidationError as error:
-        return [_explain(path, None, model, detail) for detail in error.errors()]
+        return explain(path, None, model, content, error)
 
 
 def _export_problems(path: Path, databases: set[str], targets: set[str]) -> Export | list[Problem]:
-    problem = partial(_problem, path, path.stem)
+    problem = partial(found_at, path, path.stem)
     try:
         content = read_mapping(path)
     except ExportError as error:
-        return [_problem_of(error, path.stem)]
-    if re.fullmatch(ID_PATTERN, path.stem) is None or path.stem in RESERVED:
+        return [problem_from(error, path.stem)]
+    if re.fullmatch(ID_PATTERN, path.stem) is None or path.stem in RESERVED or len(path.stem) > _LONGEST_ID:
         why = "is a word of Python or of this project" if path.stem in RESERVED else "is no id"
-        hint = "begin with a letter, then lower-case letters, digits and _; it names the export's flow"
+        hint = f"begin with a letter, then lower-case letters, digits and _, at most {_LONGEST_ID}: it names the flow"
         return [problem((), Code.DEFINITION_INVALID, f"the file name {path.stem!r} {why}", hint)]
     if "id" in content:
         return [problem(("id",), Code.DEFINITION_INVALID, "`id` is not written: it is the file's name", "remove it")]
     try:
         export = Export.model_validate({**content, "id": path.stem})
     except ValidationError as error:
-        return [_explain(path, path.stem, Export, detail) for detail in error.errors()]
+        return explain(path, path.stem, Export, content, error)
     found = []
     for key, name, known in (("database", export.database, databases), ("target", export.target, targets)):
         if name is not None and name not in known:
             message = f"there is no {key}s/{name}.yaml{did_you_mean(name, known)}"
             found.append(problem((key,), Code.DEFINITION_INVALID, message, "write it, or name one that is there"))
-    return found or export
+    return found + _names_too_long(path, export) or export
 
 
-def _explain(path: Path, export: str | None, model: type[BaseModel], detail: ErrorDetails) -> Problem:
-    """One pydantic error in the words of the YAML."""
-    where = [part for part in detail["loc"] if part not in _TAGS]
-    kind, context = detail["type"], detail.get("ctx", {})
-    code = Code.__members__.get(kind) or (
-        Code.SCHEDULE_INVALID if where[:1] == ["schedule"] else Code.DEFINITION_INVALID
-    )
-    key = ".".join(str(part) for part in where)
-    if kind == "extra_forbidden":
-        message = f"unknown key {where[-1]!r}{did_you_mean(str(where[-1]), _keys_at(model, where[:-1]))}"
-        return _problem(path, export, where, Code.DEFINITION_INVALID, message, _KEYS_HINT)
-    if kind == "missing":
-        return _problem(path, export, where, code, f"the key `{key}` is missing", "add it", key)
-    message = str(context.get("message") or context.get("error") or detail["msg"])
-    if kind not in ("value_error", "definition") and kind not in Code.__members__:
-        message = f"`{key}`: {message[0].lower()}{message[1:]}"
-    elif kind == "value_error" and key:
-        message = f"`{key}`: {message}"
-    return _problem(path, export, where, code, message, context.get("hint") or _KEYS_HINT)
+def _names_too_long(path: Path, export: Export) -> list[Problem]:
+    """Only with the export's own id is it known how long a name gets."""
+    patterns = [("file.name", export.file.name), *(("folder", part) for part in export.folder.split("/") if part)]
+    found = []
+    for key, pattern in patterns:
+        try:
+            example(pattern, export.id, key=key)
+        except ExportError as error:
+            found.append(found_at(path, export.id, key.split("."), error.code, error.message, error.hint))
+    return found
 
 
-_KEYS_HINT = "docs/definition.md has every key with an example"
-#: What pydantic puts into a location beside keys: the members of a union.
-_TAGS = {"str", "dict[constrained-str,constrained-str]", "constrained-str"}
-
-
-def _keys_at(model: type[BaseModel], where: Iterable[str | int]) -> list[str]:
-    for part in where:
-        field = model.model_fields.get(str(part))
-        nested = _models_in(field.annotation) if field else []
-        if not nested:
-            return []
-        model = nested[0]
-    return [name for name in model.model_fields if name != "id"]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for part in getattr(annotation, "__args__", ()) for found in _models_in(part)]
-
-
-def _problem(
-    path: Path,
-    export: str | None,
-    where: Iterable[str | int],
-    code: Code,
-    message: str,
-    hint: str | None,
-    key: str | None = None,
-) -> Problem:
-    parts = list(where)
-    named = key or ".".join(str(part) for part in parts) or None
-    return Problem(export, "error", code, message, hint, shown(path), line_of(path, parts) or 1, named)
-
-
-def _problem_of(error: ExportError, export: str | None) -> Problem:
-    return Problem(export, "error", error.code, error.message, error.hint, error.file, error.line, error.key)
-
-
-def _refuse_literal_secrets(path: Path, content: Mapping[str, Any]) -> None:
-    options = content.get("options")
-    literal: list[tuple[str, ...]] = (
-        [("url",)] if _URL_PASSWORD.search(_REFERENCE.sub("", str(content.get("url", "")))) else []
-    )
-    literal += [
-        ("options", str(name))
-        for name, value in (options.items() if isinstance(options, dict) else ())
-        if _SECRET_KEY.search(str(name)) and isinstance(value, str) and not _REFERENCE.search(value)
-    ]
-    for key in literal:
-        raise ExportError(
-            Code.SECRET_LITERAL,
-            f"a secret is written out in {shown(path)}",
-            "refer to it as {{ $NAME }} or {{ prefect.blocks.secret.NAME }}",
-            file=shown(path),
-            line=line_of(path, key),
-            key=".".join(key),
+def _misnamed(folder: Path) -> list[Problem]:
+    return [
+        Problem(
+            path.stem if folder.name == "exports" else None,
+            "error",
+            Code.DEFINITION_INVALID,
+            f"{shown(path)} is not read: the catalog's files end in .yaml",
+            f"rename it to {path.stem}.yaml",
+            shown(path),
         )
+        for path in sorted(folder.glob("*.yml"))
+    ]

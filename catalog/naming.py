@@ -26,10 +26,11 @@ FIELDS: dict[str, tuple[str, str]] = {
     "run": ("the first 8 digits of the flow-run id", "{run}"),
 }
 _TIMES = {"date", "since", "until"}
-_FIELD = re.compile(r"(?P<name>[a-z]+)(?P<offset>[+-]\d+[smhd])?")
-_PART_FORMAT = re.compile(r"(0?\d{1,2}d?)?")
+_FIELD = re.compile(r"(?P<name>[a-z]+)(?P<offset>[+-][0-9]+[smhd])?")
+# Widths without the 0 would pad with spaces.
+_PART_FORMAT = re.compile(r"(0[0-9]{1,2})?d?")
 # The directives that mean the same on every platform and in every locale.
-_DIRECTIVES = set("YmdHMSfyjUWVGuw%")
+_DIRECTIVES = set("YmdHMSfyjUWVGuwz")
 _LEGAL = re.compile(r"[\w .=+()@,#~-]+")
 _MOST_BYTES = 200
 
@@ -103,13 +104,16 @@ def _parse(pattern: str, key: str) -> Iterator[tuple[str, tuple[str, str, str] |
     try:
         parsed = list(string.Formatter().parse(pattern))
     except ValueError as error:
-        raise _invalid(pattern, key, f"its braces do not match ({error})") from None
+        hint = "; write {date:%Y}/{date:%m}, with the / between two fields" if key == "folder" else ""
+        raise _invalid(pattern, key, f"its braces do not match ({error}){hint}") from None
     for literal, field, form, conversion in parsed:
         if field is None:
             yield literal, None
             continue
+        if "{" in (form or ""):
+            raise _invalid(pattern, key, "a field cannot stand inside another")
         match = _FIELD.fullmatch(field)
-        if conversion or match is None or match["name"] not in FIELDS or "{" in (form or ""):
+        if conversion or match is None or match["name"] not in FIELDS:
             shown = field + (f"!{conversion}" if conversion else "")
             raise ExportError(
                 Code.NAME_FIELD_UNKNOWN,
@@ -147,10 +151,12 @@ def _time_text(pattern: str, moment: datetime | None, offset: str, form: str, ti
         raise _invalid(pattern, key, f"{form!r} is no date format; write one as %Y%m%d or %Y%m%dT%H%M%S")
     if moment is None:
         return "start"
-    if offset:
-        shift = parse_duration(offset[1:])
-        moment = moment + shift if offset[0] == "+" else moment - shift
-    return moment.astimezone(timezone).strftime(form)
+    try:
+        shift = parse_duration(offset[1:]) if offset else timedelta()
+        shifted = moment - shift if offset[:1] == "-" else moment + shift
+        return shifted.astimezone(timezone).strftime(form)
+    except (ValueError, OverflowError) as error:
+        raise _invalid(pattern, key, f"its time cannot be written ({error})") from None
 
 
 def _refuse_illegal(pattern: str, name: str, key: str) -> None:

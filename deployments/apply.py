@@ -9,7 +9,7 @@ from __future__ import annotations
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from deployments.compile import SCHEDULE_SLUG, DeploymentSpec
@@ -24,9 +24,13 @@ def ensure_work_pool(client: SyncPrefectClient, project: Project) -> bool:
         client.read_work_pool(project.work_pool)
     except ObjectNotFound:
         template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(
-            WorkPoolCreate(name=project.work_pool, type=project.work_pool_type, base_job_template=template)
-        )
+        try:
+            client.create_work_pool(
+                WorkPoolCreate(name=project.work_pool, type=project.work_pool_type, base_job_template=template)
+            )
+        except ObjectAlreadyExists:
+            # A worker that starts makes its pool too, and was quicker.
+            return False
         return True
     return False
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, get_args
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -21,10 +22,12 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.client.schemas.sorting import FlowRunSort
 
 from catalog.definition import Export, ExportType
 from catalog.load import data_type_of
+from catalog.schedule import occurrences
 from deployments.prefect_api import PAGE, post, tagged_deployments
 from deployments.status import Status, export_status, is_active, run_status
 from deployments.workspace import Workspace
@@ -155,9 +158,21 @@ def _listed(
             ended=last is not None,
         ),
         version=(deployment.version if deployment else None) or export.hash[:12],
-        next_run=next_run,
+        next_run=next_run or _next_by_schedule(deployment),
         last_run=last,
     )
+
+
+def _next_by_schedule(deployment: DeploymentResponse | None) -> datetime | None:
+    """When an active schedule comes due next: Prefect makes its runs some seconds after it was switched on."""
+    if deployment is None or not is_active(deployment):
+        return None
+    due = [
+        next(occurrences(entry.schedule.cron, ZoneInfo(entry.schedule.timezone or "UTC"), datetime.now(UTC)))
+        for entry in deployment.schedules
+        if entry.active and isinstance(entry.schedule, CronSchedule)
+    ]
+    return min(due, default=None)
 
 
 def _runs(client: SyncPrefectClient, ids: Iterable[UUID], wanted: FlowRunFilterState) -> Iterator[FlowRun]:

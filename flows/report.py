@@ -109,11 +109,11 @@ def artifact_key(export_id: str) -> str:
 def files_table(files: Sequence[DeliveredFile]) -> str:
     """The delivered files as a Markdown table."""
     rows = [
-        f"| {_cell(file.name)} | {file.rows:,} | {size_text(file.bytes)} | {_cell(file.target)} | `{_cell(file.path)}` "
-        f"| {window_text(file.since, file.until)} | `{file.sha256[:16]}` |"
+        f"| {_cell(file.name)} | {file.rows:,} | {size_text(file.bytes)} | {_cell(file.target)} "
+        f"| {window_text(file.since, file.until)} | `{_cell(file.path)}` | `{file.sha256[:16]}` |"
         for file in files
     ]
-    head = "| file | rows | size | target | path | window | sha256 |\n|---|---:|---:|---|---|---|---|"
+    head = "| file | rows | size | target | window | path | sha256 |\n|---|---:|---:|---|---|---|---|"
     return "\n".join([head, *rows])
 
 

@@ -94,9 +94,9 @@ class _ThisRun:
         for parcel in deliver.parcels(self.ledger, window):
             publisher = deliver.publisher_of(parcel.delivery.target, report.secret_block)
             replace = deliver.may_replace(self.ledger, export, publisher, parcel)
-            _retried(steps.upload, export)(self.ledger, publisher, parcel)
-            _retried(steps.publish, export)(publisher, parcel, replace=replace)
-            _retried(steps.commit, export)(self.ledger, parcel, self.id)
+            sent = _retried(steps.upload, export)(self.ledger, publisher, parcel)
+            _retried(steps.publish, export)(publisher, sent, replace=replace)
+            _retried(steps.commit, export)(self.ledger, sent, self.id)
         spool.discard(window)
 
     def _rows_of_last_file(self) -> int | None:

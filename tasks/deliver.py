@@ -50,13 +50,14 @@ def publisher_of(target: str, lookup: Lookup, load: Callable[[str], Target] = lo
     return open_downloads() if target == DOWNLOADS else open_publisher(target, load(target), lookup)
 
 
-def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> None:
+def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> Parcel:
     """Every byte under the temp name, size checked, then recorded. A delivery that got this far is left as it is.
 
+    Returns the parcel as the ledger knows it now, which is the one to publish: it says what the witness rule asks.
     Raises ExportError SPOOL_DAMAGED when the spool's bytes are not the ones that were extracted.
     """
     if parcel.delivery.state is State.PUBLISHING:
-        return
+        return parcel
     if not spool.stands([parcel.file]):
         raise ExportError(
             Code.SPOOL_DAMAGED,
@@ -67,6 +68,12 @@ def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> None:
     publisher.put(parcel.file.path, folder, parcel.temp_name)
     path = publisher.address(folder, parcel.file.name)
     ledger.record_publishing(parcel.delivery, parcel.temp_name, path, publisher.identity)
+    (delivery,) = [
+        found
+        for found in ledger.deliveries(parcel.window.id)
+        if (found.target, found.part) == (parcel.delivery.target, parcel.delivery.part)
+    ]
+    return Parcel(parcel.window, delivery, parcel.file)
 
 
 def publish(publisher: Publisher, parcel: Parcel, *, replace: bool) -> None:
@@ -77,8 +84,8 @@ def publish(publisher: Publisher, parcel: Parcel, *, replace: bool) -> None:
     folder, name = parcel.window.folder, parcel.file.name
     temp, final = publisher.stat(folder, parcel.temp_name), publisher.stat(folder, name)
     if temp is not None:
-        if final is not None and _same(final, parcel.file):
-            # The rename was interrupted half-way, or our own earlier file holds the same bytes.
+        if final is not None and not replace and _same(final, parcel.file):
+            # A rename that links, then unlinks, was interrupted half-way.
             publisher.remove(folder, parcel.temp_name)
         else:
             publisher.publish(folder, parcel.temp_name, name, replace=replace)
@@ -114,7 +121,8 @@ def _refuse_unknown(publisher: Publisher, parcel: Parcel) -> None:
     delivery = parcel.delivery
     young = datetime.now(UTC) - delivery.updated_at < _WITNESS_AGE
     if young and delivery.target_identity == publisher.identity:
-        publisher.check()
+        # An unmounted folder shows neither file, and proves nothing.
+        publisher.check(parcel.window.folder)
         return
     raise ExportError(
         Code.PUBLICATION_UNKNOWN,

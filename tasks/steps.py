@@ -64,9 +64,9 @@ def extract(ledger: Ledger, export: Export, window: Window, lookup: Lookup, on_p
 
 
 @_step(name="upload", task_run_name="upload {parcel.file.name}")
-def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> None:
+def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> Parcel:
     """Bring every byte to the target, under a name that no consumer reads."""
-    deliver.upload(ledger, publisher, parcel)
+    return deliver.upload(ledger, publisher, parcel)
 
 
 @_step(name="publish", task_run_name="publish {parcel.file.name}")

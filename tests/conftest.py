@@ -5,8 +5,20 @@ import os
 # Before Prefect is imported: its log lines stay off the console, as for `exports run` in a pipe.
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
+from ledgers import ledger, ledger_url
 from postgres_server import postgres
 from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
+from small_disk import small_disk
 from workshop import workshop
 
-__all__ = ["postgres", "prefect", "prefect_home", "prefect_url", "prefect_worker", "workshop"]
+__all__ = [
+    "ledger",
+    "ledger_url",
+    "postgres",
+    "prefect",
+    "prefect_home",
+    "prefect_url",
+    "prefect_worker",
+    "small_disk",
+    "workshop",
+]

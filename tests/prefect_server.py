@@ -44,11 +44,11 @@ def prefect_url(prefect_home: Path) -> Iterator[str]:
         APILogHandler().flush()
 
 
-@pytest.fixture(scope="session")
-def prefect_worker(prefect_url: str, prefect_home: Path) -> Iterator[None]:
-    """A process worker on the project's pool."""
-    environment = {**QUIET, "PREFECT_HOME": str(prefect_home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    with worker(prefect_url, "exports", {**os.environ, **environment}, prefect_home / "worker.log"):
+@pytest.fixture
+def prefect_worker(prefect: Workshop, prefect_url: str, prefect_home: Path) -> Iterator[None]:
+    """A process worker on the project's pool, with the catalog, ledger and spool of the test."""
+    environment = {**os.environ, **QUIET, "PREFECT_HOME": str(prefect_home)}
+    with worker(prefect_url, load_project().work_pool, environment, prefect_home / "worker.log"):
         yield
 
 

@@ -8,9 +8,12 @@ from uuid import UUID
 
 import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.flow_engine import run_flow
+from prefect.states import AwaitingRetry, Pending
 from workshop import Workshop
 
 from deployments.prefect_api import prefect_api
+from flows.exports import export_flow
 
 REPORT_FIELDS = {
     "run_id",
@@ -38,10 +41,6 @@ def add_order(database: Path, number: int, stamp: str) -> None:
 
 def run_again(workshop: Workshop, run_id: str, export_id: str) -> dict[str, Any]:
     """What a worker does with a run that was retried: the same flow run, in this process."""
-    from prefect.flow_engine import run_flow
-
-    from flows.exports import export_flow
-
     with prefect_api() as client:
         run = client.read_flow_run(UUID(run_id))
     run_flow(export_flow(export_id), flow_run=run, parameters=run.parameters, return_type="state")
@@ -125,8 +124,6 @@ def test_a_retry_of_a_completed_run_delivers_nothing_twice(prefect: Workshop) ->
     (name,) = prefect.files()
     (prefect.drop / name).unlink()  # its consumer took it
     with prefect_api() as client:
-        from prefect.states import AwaitingRetry
-
         client.set_flow_run_state(UUID(report["run_id"]), AwaitingRetry(), force=False)
     again = run_again(prefect, report["run_id"], export_id)
     assert again["status"] == "succeeded" and prefect.files() == {}
@@ -184,8 +181,6 @@ def test_a_backfill_delivers_its_span_and_leaves_the_watermark(prefect: Workshop
     with prefect_api() as client:
         deployment = client.read_deployment_by_name(f"{export_id}/{export_id}")
         span = {"since": "2026-01-02T00:00:00Z", "until": "2026-01-03T00:00:00Z"}
-        from prefect.states import Pending
-
         run = client.create_flow_run_from_deployment(deployment.id, parameters=span, state=Pending())
     report = run_again(prefect, str(run.id), export_id)
     assert report["status"] == "succeeded" and prefect.text(report["files"][0]["name"]) == "id\n2\n"
@@ -198,8 +193,6 @@ def test_a_definition_nobody_activated_is_refused(prefect: Workshop) -> None:
     prefect.run("run", export_id)
     with prefect_api() as client:
         deployment = client.read_deployment_by_name(f"{export_id}/{export_id}")
-        from prefect.states import Pending
-
         changed = {**deployment.parameters["definition"], "table": "profiles"}
         run = client.create_flow_run_from_deployment(deployment.id, parameters={"definition": changed}, state=Pending())
     report = run_again(prefect, str(run.id), export_id)

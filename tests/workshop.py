@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 import uuid
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import yaml
@@ -21,6 +23,7 @@ from catalog.windows import Window
 from manage.cli import app
 from tasks.ledger import Ledger
 
+Found = TypeVar("Found")
 ROWS = """
 CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, total NUMERIC(10,2), updated_at DATETIME);
 INSERT INTO orders VALUES (1, 'Anaïs', 10.5, '2026-01-01 08:00:00'), (2, NULL, 20, '2026-01-02 08:00:00'),
@@ -103,6 +106,21 @@ class Workshop:
 
     def json(self, *arguments: str, exit_code: int | None = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", exit_code=exit_code).stdout)
+
+    def ended(self, export_id: str, run_id: str, attempts: int = 1) -> dict[str, Any] | None:
+        """The report of a run that has ended, or None while it has not."""
+        result = self.run("report", export_id, "--run", run_id, "--json", exit_code=None)
+        report: dict[str, Any] = json.loads(result.stdout)
+        done = report.get("status") in ("succeeded", "failed") and report["attempts"] >= attempts
+        return report if done else None
+
+    def wait_for(self, look: Callable[[], Found | None], seconds: float = 90) -> Found:
+        """What `look` finds, as soon as it finds something."""
+        deadline = time.monotonic() + seconds
+        while not (found := look()):
+            assert time.monotonic() < deadline, "what was waited for did not come"
+            time.sleep(0.3)
+        return found
 
     def files(self) -> dict[str, bytes]:
         """What stands on the target, hidden files too."""

@@ -113,9 +113,12 @@ def _refuse_taken_name(connection: Connection, window: Window, export: Export) -
         folder=window.folder,
         file_name=window.file_name,
     )
+    if window.kind == "full":
+        # A full export replaces its own earlier file. An unsettled one is no obstacle either: it is sent or superseded
+        # before this one, and refusing the name would stop every run after a failed one.
+        same = same.where(tables.window.c.kind != "full")
     for other in windows(connection, same):
-        # A full export may replace its own earlier file, once that one is out of the way.
-        if other.state is State.SUPERSEDED or (export.cursor is None and other.state.settled):
+        if other.state is State.SUPERSEDED:
             continue
         raise ExportError(
             Code.NAME_NOT_UNIQUE,

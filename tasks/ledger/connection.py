@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InternalError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from catalog.errors import Code, ExportError
@@ -18,12 +18,21 @@ from tasks.ledger.tables import METADATA, VERSION, schema_version
 #: How long a writer waits for another one, in seconds.
 _BUSY_SECONDS = 30
 
+#: SQLSTATEs of what the ledger's user may not do: insufficient_privilege, invalid_schema_name.
+_NOT_ALLOWED = {"42501", "3F000"}
+
 
 def open_engine(url: str) -> Engine:
-    """An engine that keeps no connection open between uses. Raises ExportError LEDGER_UNREACHABLE for a bad URL."""
+    """An engine that keeps no connection open between uses.
+
+    Raises ExportError LEDGER_UNREACHABLE when the URL is none of a SQLite file or a PostgreSQL database.
+    """
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
+        backend = parsed.get_backend_name()
+        if backend not in ("sqlite", "postgresql") or parsed.database in (None, "", ":memory:"):
+            raise ArgumentError("neither a SQLite file nor a PostgreSQL database")
+        if backend == "sqlite":
             engine = create_engine(parsed, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS})
             event.listen(engine, "connect", _sqlite_durable)
             event.listen(engine, "begin", _sqlite_begin)
@@ -32,7 +41,7 @@ def open_engine(url: str) -> Engine:
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ExportError(
             Code.LEDGER_UNREACHABLE,
-            f"EXPORTS_LEDGER is no SQLAlchemy URL that can be opened ({type(error).__name__})",
+            f"EXPORTS_LEDGER is not the URL of a SQLite file or PostgreSQL database ({type(error).__name__})",
             "write it as sqlite:////folder/ledger.sqlite or postgresql+psycopg://user@host/database",
         ) from error
 
@@ -50,24 +59,27 @@ def _sqlite_begin(connection: Connection) -> None:
 
 
 def exists(engine: Engine) -> bool:
-    """Whether there is a ledger to read; looking must not make one."""
+    """Whether there is a ledger to read; looking must not make one.
+
+    Raises ExportError LEDGER_UNREACHABLE, or LEDGER_VERSION when a newer program wrote the ledger.
+    """
     path = sqlite_file(engine)
-    if path is not None and not path.exists():
-        return False
+    with reachable(engine):
+        if path is not None and not path.exists():
+            return False
     with reading(engine) as connection:
-        return inspect(connection).has_table(schema_version.name)
+        return _has_schema(connection)
 
 
 def sqlite_file(engine: Engine) -> Path | None:
     """The ledger's file, or None when it is no SQLite database."""
-    is_file = engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:")
-    return Path(str(engine.url.database)) if is_file else None
+    return Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection that only reads. Raises ExportError LEDGER_UNREACHABLE."""
-    with _reachable(engine), engine.connect().execution_options(reading=True) as connection:
+    with reachable(engine), engine.connect().execution_options(reading=True) as connection:
         yield connection
 
 
@@ -78,21 +90,33 @@ def writing(engine: Engine, *, lock: str) -> Iterator[Connection]:
     Raises ExportError LEDGER_UNREACHABLE, or LEDGER_VERSION when a newer program wrote the ledger.
     """
     path = sqlite_file(engine)
-    with _reachable(engine):
+    with reachable(engine):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": f"exports {lock}"})
+            _one_at_a_time(connection, f"exports {lock}")
             _ensure_schema(connection)
             yield connection
 
 
+def _one_at_a_time(connection: Connection, key: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:key))"), {"key": key})
+
+
 def _ensure_schema(connection: Connection) -> None:
-    if not inspect(connection).has_table(schema_version.name):
+    if _has_schema(connection):
+        return
+    # Two exports that begin together must not both make the tables.
+    _one_at_a_time(connection, "exports schema")
+    if not _has_schema(connection):
         METADATA.create_all(connection)
         connection.execute(insert(schema_version).values(version=VERSION))
-        return
+
+
+def _has_schema(connection: Connection) -> bool:
+    if not inspect(connection).has_table(schema_version.name):
+        return False
     version = connection.execute(select(schema_version.c.version)).scalar_one()
     if version > VERSION:
         raise ExportError(
@@ -100,19 +124,31 @@ def _ensure_schema(connection: Connection) -> None:
             f"the ledger has version {version}, and this program knows {VERSION}",
             "upgrade this program to the version that wrote the ledger",
         )
+    return True
 
 
 @contextmanager
-def _reachable(engine: Engine) -> Iterator[None]:
+def reachable(engine: Engine) -> Iterator[None]:
+    """Work on the ledger itself. Raises ExportError LEDGER_UNREACHABLE for what its server or disk has against it."""
     try:
         yield
-    except (OperationalError, DBAPIError, OSError) as error:
-        if isinstance(error, DBAPIError) and not isinstance(error, OperationalError):
+    except (DBAPIError, OSError) as error:
+        if isinstance(error, DBAPIError) and not _is_from_outside(error):
             raise
-        where = engine.url.render_as_string(hide_password=True)
-        reason = error.strerror if isinstance(error, OSError) else str(getattr(error, "orig", error)).splitlines()[0]
+        # Without its query, which may hold a password too.
+        where = engine.url.set(query={}).render_as_string(hide_password=True)
+        told = error.strerror if isinstance(error, OSError) else str(getattr(error, "orig", error))
+        reason = next(iter((told or "").splitlines()), type(error).__name__)
         raise ExportError(
             Code.LEDGER_UNREACHABLE,
             f"the ledger {where} cannot be used: {reason}",
-            "see that its server runs, or that its folder is there, writable and not full",
+            "see that its server runs and lets this user make tables, or that its folder is writable and not full",
         ) from error
+
+
+def _is_from_outside(error: DBAPIError) -> bool:
+    """Whether the error comes from server, disk or rights; any other is a mistake of ours and must be seen as one."""
+    # sqlite3 raises DatabaseError itself for a file that is no database or is damaged.
+    if isinstance(error, OperationalError | InternalError) or type(error) is DatabaseError:
+        return True
+    return getattr(error.orig, "sqlstate", None) in _NOT_ALLOWED

@@ -14,14 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import IO
+from pathlib import Path
+from typing import IO, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
 from catalog.errors import Code, ExportError
-from tasks.ledger.connection import open_engine, sqlite_file
+from tasks.ledger.connection import open_engine, reachable, sqlite_file
 
 _POLL_SECONDS = 0.5
+#: How the server notices within about 40 s that the holder's host has lost power, and the holder that the server has.
+_KEEPALIVE = {"idle": 10, "interval": 10, "count": 3}
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -36,22 +41,24 @@ def hold(
     """Hold the export's lock for as long as the block runs.
 
     Waits up to `wait_seconds` for another holder, after telling `on_wait` once who that is; then raises
-    ExportError EXPORT_BUSY.
+    ExportError EXPORT_BUSY. Raises LEDGER_UNREACHABLE when the lock cannot be asked for.
     """
     engine = open_engine(ledger_url)
     with ExitStack() as stack:
-        taken = _file_lock(engine, export_id, run_id, stack) or _server_lock(engine, export_id, run_id, stack)
-        take, holder = taken
+        with reachable(engine):
+            open_lock = _server_lock if sqlite_file(engine) is None else _file_lock
+            take, holder = open_lock(engine, export_id, run_id, stack)
         deadline = time.monotonic() + wait_seconds
         told = False
-        while not take():
+        while not _asked(engine, take):
+            known = _asked(engine, holder)
             if not told:
-                on_wait(holder())
+                on_wait(known)
                 told = True
             if time.monotonic() >= deadline:
                 raise ExportError(
                     Code.EXPORT_BUSY,
-                    f"another run of {export_id} is at work: {holder()}",
+                    f"another run of {export_id} is at work: {known}",
                     "relaunch when it has ended; it delivers what is outstanding, this run's window too",
                     export=export_id,
                 )
@@ -59,13 +66,17 @@ def hold(
         yield
 
 
+def _asked(engine: Engine, question: Callable[[], T]) -> T:
+    # Not around the whole of `hold`: an error of the work that is done under the lock is none of the ledger's.
+    with reachable(engine):
+        return question()
+
+
 _Taker = tuple[Callable[[], bool], Callable[[], str]]
 
 
-def _file_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) -> _Taker | None:
-    ledger = sqlite_file(engine)
-    if ledger is None:
-        return None
+def _file_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) -> _Taker:
+    ledger = Path(str(engine.url.database))
     ledger.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file: IO[str] = stack.enter_context(ledger.with_name(f"{ledger.name}.{export_id}.lock").open("a+"))
 
@@ -94,7 +105,10 @@ def _file_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) ->
 def _server_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) -> _Taker:
     connection: Connection = stack.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
     name = f"exports {run_id} on {socket.gethostname()}"[:63]
-    connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
+    set_up = {"application_name": name, **{f"tcp_keepalives_{key}": str(value) for key, value in _KEEPALIVE.items()}}
+    for setting, value in set_up.items():
+        query = text("SELECT set_config(:setting, :value, false)")
+        connection.execute(query, {"setting": setting, "value": value})
     key = {"key": f"exports run {export_id}"}
 
     def take() -> bool:
@@ -104,7 +118,8 @@ def _server_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) 
         found = connection.execute(
             text(
                 "SELECT a.application_name, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
-                "WHERE l.locktype = 'advisory' AND l.granted "
+                "WHERE l.locktype = 'advisory' AND l.granted AND l.objid = 0 "
+                "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
                 "AND l.classid::bigint = hashtext(:key)::bigint & 4294967295"
             ),
             key,

@@ -161,6 +161,8 @@ class Ledger:
 
     def supersede(self, window: Window) -> None:
         """What this window meant cannot be read any more: a later run of a full export took its place."""
+        if window.kind != "full":
+            raise AssertionError(f"window {window.id} has bounds: superseding it would lose its rows")
         with writing(self.engine, lock=window.export) as connection:
             query = update(tables.delivery).filter_by(window=window.id)
             connection.execute(query.values(state=State.SUPERSEDED, updated_at=now_text()))
@@ -189,23 +191,18 @@ class Ledger:
         return self._delivered((tables.delivery.c.window == window_id) & tables.delivery.c.committed_by.is_not(None))
 
     def has_delivered(self, export_id: str, target: str, path: str) -> bool:
-        """Whether this export has put a file of that address on the target before."""
-        query = select(tables.delivery.c.part).join(tables.window).where(tables.window.c.export == export_id)
-        return bool(
-            self._read(
-                query.filter(
-                    tables.delivery.c.state == State.COMMITTED,
-                    tables.delivery.c.target == target,
-                    tables.delivery.c.path == path,
-                ).limit(1)
-            )
-        )
+        """Whether a full window of this export has put a file of that address on the target before."""
+        delivery, window = tables.delivery.c, tables.window.c
+        query = select(delivery.part).join(tables.window).where(window.export == export_id, window.kind == "full")
+        # Not by state: a window that was superseded half-way has delivered some of its parts.
+        committed = query.where(delivery.committed_by.is_not(None), delivery.target == target, delivery.path == path)
+        return bool(self._read(committed.limit(1)))
 
     def settled_by(self, run_id: str) -> str | None:
-        """The run that delivered this run's own window, or None while nobody has."""
+        """The run that delivered the last of this run's own window, or None while some of it is not delivered."""
         query = select(tables.delivery.c.committed_by).join(tables.window).where(tables.window.c.run_id == run_id)
-        found = {row["committed_by"] for row in self._read(query)}
-        return found.pop() if len(found) == 1 else None
+        found = [row["committed_by"] for row in self._read(query.order_by(tables.delivery.c.updated_at))]
+        return found[-1] if found and all(found) else None
 
     def _delivered(self, condition: Any) -> list[DeliveredFile]:
         delivery, extraction, window = tables.delivery.c, tables.extraction.c, tables.window.c

@@ -12,7 +12,10 @@ Promise = Literal["exactly once", "may ask"]
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What stands under a name: its size in bytes, and its SHA-256 (hex) on demand."""
+    """What stands under a name: its size in bytes, its SHA-256 (hex) on demand, and since when (ISO 8601).
+
+    `sha256` raises ExportError TARGET_UNREACHABLE when the file is gone by then.
+    """
 
     size: int
     sha256: Callable[[], str]
@@ -30,8 +33,8 @@ class Publisher(Protocol):
     #: Whether a crash can always be resolved without asking a person.
     promise: Promise
 
-    def check(self) -> None:
-        """The root is there and can be written."""
+    def check(self, folder: str = "") -> None:
+        """The folder is there and can be written."""
 
     def put(self, local: Path, folder: str, temp_name: str) -> None:
         """Bring every byte of `local` under a name that no consumer reads, flushed, its size verified.
@@ -43,7 +46,10 @@ class Publisher(Protocol):
         """What stands under the name, or None."""
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
-        """Give the temp its final name in one step. Raises ExportError FILE_EXISTS unless `replace`."""
+        """Give the temp its final name in one step; the temp name is gone afterwards.
+
+        Raises ExportError FILE_EXISTS when something has that name, unless `replace`.
+        """
 
     def remove(self, folder: str, name: str) -> None:
         """Remove a file; one that is not there is fine."""

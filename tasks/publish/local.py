@@ -30,12 +30,14 @@ class LocalPublisher:
         self._files = LocalFileSystem()
         self.identity = root.as_uri()
 
-    def check(self) -> None:
+    def check(self, folder: str = "") -> None:
         """The folder is there and can be written."""
-        with self._translated("look at the folder", self._root):
-            if not self._files.isdir(str(self._root)):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-            if not os.access(self._root, os.W_OK | os.X_OK):
+        path = self._root / folder
+        with self._translated("use the folder", path):
+            if not self._files.isdir(str(path)):
+                code = errno.ENOTDIR if self._files.exists(str(path)) else errno.ENOENT
+                raise OSError(code, os.strerror(code))
+            if not os.access(path, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def put(self, local: Path, folder: str, temp_name: str) -> None:
@@ -70,7 +72,7 @@ class LocalPublisher:
             except FileNotFoundError:
                 return None
             modified = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
-            return Stat(found.st_size, partial(digest, path), modified)
+            return Stat(found.st_size, partial(self._digest, path), modified)
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
         """Link the final name to the temp's bytes, then remove the temp name: never over a file that is there."""
@@ -78,6 +80,8 @@ class LocalPublisher:
         with self._translated("publish", final):
             if replace:
                 temp.replace(final)
+                # Two names of one inode: rename(2) then does nothing, and leaves both.
+                temp.unlink(missing_ok=True)
             else:
                 try:
                     _link_or_rename(temp, final)
@@ -96,7 +100,16 @@ class LocalPublisher:
         return str(self._path(folder, name))
 
     def _path(self, folder: str, name: str) -> Path:
-        return self._root / folder / name if folder else self._root / name
+        return self._root / folder / name
+
+    def _digest(self, path: Path) -> str:
+        with self._translated("read", path):
+            try:
+                return digest(path)
+            except FileNotFoundError as error:
+                raise ExportError(
+                    Code.TARGET_UNREACHABLE, f"{path} was taken away while it was looked at", "relaunch"
+                ) from error
 
     def _make_folder(self, folder: Path) -> None:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -141,8 +154,9 @@ def _link_or_copy(local: Path, temp: Path) -> None:
             shutil.copyfileobj(source, sink, 1 << 20)
             sink.flush()
             os.fsync(sink.fileno())
-    # The spool keeps its files private; a published one has the permissions any new file would have.
-    temp.chmod(0o666 & ~_umask())
+    else:
+        # The spool keeps its files private; a published one has the permissions any new file would have.
+        temp.chmod(0o666 & ~_umask())
 
 
 def _umask() -> int:
@@ -158,7 +172,7 @@ def _link_or_rename(temp: Path, final: Path) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise
-        if final.exists():
+        if os.path.lexists(final):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
         temp.rename(final)
         return
