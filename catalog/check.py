@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 from catalog.definition import Export
@@ -108,7 +108,7 @@ def _first_collision(
     for times in _played(cron, timezone, now):
         since: datetime | None = None
         for moment in times:
-            until = moment - lag
+            until = moment.astimezone(UTC) - lag
             fields = NameFields(moment, timezone, since or until - timedelta(days=1), until, "export", "0" * 32)
             since = until
             earlier = seen.setdefault(tuple(render(part, fields, key="file.name") for part in patterns), moment)
@@ -137,7 +137,7 @@ def _turns_back(timezone: ZoneInfo, start: datetime) -> tuple[datetime, ...]:
     """The hours (UTC) within the horizon in which the zone's clocks have gone back."""
     hours = (start + timedelta(hours=number) for number in range(int(_HORIZON / timedelta(hours=1))))
     offsets = [(hour, hour.astimezone(timezone).utcoffset() or timedelta()) for hour in hours]
-    return tuple(hour for (_, before), (hour, after) in zip(offsets, offsets[1:], strict=False) if after < before)
+    return tuple(hour for (_, before), (hour, after) in pairwise(offsets) if after < before)
 
 
 def _unclear_moment(catalog: Catalog, export: Export, now: datetime) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ from catalog.places import catalog_folder
 from catalog.problem import Problem as Problem
 from catalog.problem import problem_from
 from catalog.suggest import did_you_mean
-from catalog.yaml_file import line_of, read_mapping, shown
+from catalog.yaml_file import read_mapping, shown
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -152,11 +152,19 @@ def _time_text(pattern: str, moment: datetime | None, offset: str, form: str, ti
     if moment is None:
         return "start"
     try:
-        shift = parse_duration(offset[1:]) if offset else timedelta()
-        shifted = moment - shift if offset[:1] == "-" else moment + shift
-        return shifted.astimezone(timezone).strftime(form)
+        return _shifted(moment, offset, timezone).strftime(form)
     except (ValueError, OverflowError) as error:
         raise _invalid(pattern, key, f"its time cannot be written ({error})") from None
+
+
+def _shifted(moment: datetime, offset: str, timezone: ZoneInfo) -> datetime:
+    """The moment in the zone, shifted. A day back is the day before on the calendar, also when it has 25 hours."""
+    if not offset:
+        return moment.astimezone(timezone)
+    shift = parse_duration(offset[1:]) * (-1 if offset[0] == "-" else 1)
+    if offset.endswith("d"):
+        return moment.astimezone(timezone) + shift
+    return (moment.astimezone(UTC) + shift).astimezone(timezone)
 
 
 def _refuse_illegal(pattern: str, name: str, key: str) -> None:

@@ -25,8 +25,13 @@ def state_folder() -> Path:
 
 
 def ledger_url() -> str:
-    """`EXPORTS_LEDGER` (a SQLAlchemy URL), or a SQLite file in the state folder."""
-    return os.environ.get("EXPORTS_LEDGER") or f"sqlite:///{state_folder() / 'ledger.sqlite'}"
+    """`EXPORTS_LEDGER` (a SQLAlchemy URL), or a SQLite file in the state folder.
+
+    A relative SQLite path starts where the catalog's do, so that command and worker mean the same file.
+    """
+    url = os.environ.get("EXPORTS_LEDGER") or f"sqlite:///{state_folder() / 'ledger.sqlite'}"
+    scheme, separator, path = url.partition(":///")
+    return f"{scheme}{separator}{base_folder() / path}" if scheme.startswith("sqlite") and path else url
 
 
 def spool_folder() -> Path:

@@ -55,7 +55,8 @@ def read_mapping(path: Path, *, quote_text: bool = True) -> dict[str, Any]:
         raise ExportError(
             Code.DEFINITION_INVALID, f"{shown(path)} {what}", "write it as `key: value` lines", file=shown(path), line=1
         )
-    return _plain(path, content, (), {})
+    plain: dict[str, Any] = _plain(path, content, (), {})
+    return plain
 
 
 def _parsed(text: str) -> Any:
@@ -133,7 +134,7 @@ def _syntax(path: Path, text: str, error: MarkedYAMLError, quote_text: bool) -> 
     written = _line_at(text, mark)
     if isinstance(error, DuplicateKeyError):
         key = str(error.problem).split('"')[1]
-        why = f"the key `{key}` stands twice in {shown(path)}"
+        why = f"a key stands twice in {shown(path)}: `{key}`"
         return ExportError(Code.DEFINITION_INVALID, why, "keep one of the two", file=shown(path), line=line, key=key)
     if "{{" in written:
         hint = 'put a reference in quotes, as "{{ $NAME }}"'

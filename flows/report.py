@@ -94,7 +94,7 @@ def outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:
         return delivered_line(files)
     if allotment.covered_by is not None:
         return f"nothing to do: run {allotment.covered_by.run_id} covers this time"
-    if (settled_by := ledger.settled_by(run_id)) is not None:
+    if (settled_by := ledger.settled_by(run_id)) not in (None, run_id):
         return f"nothing to do: run {settled_by} has delivered this window"
     own = allotment.window
     span = window_text(own.bounds.since, own.bounds.until) if own else "no time has passed"

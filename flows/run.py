@@ -69,6 +69,7 @@ class _ThisRun:
                 ledger.revive(own)
             while window := self._next():
                 self._work_off(window)
+            spool.sweep(export.id, ledger.outstanding(export.id))
         return report.outcome(ledger, self.id, allotment)
 
     def _next(self) -> Window | None:
@@ -87,7 +88,7 @@ class _ThisRun:
         export = self.ledger.definition(window.definition) or self.export
         if window.state is not Progressed.PUBLISHING and not spool.stands(self.ledger.extracted(window.id)):
             progress = report.Progress(export, window.file_name, self._rows_of_last_file())
-            found = _retried(steps.extract, export)(self.ledger, export, window, report.secret_block, progress)
+            found = _retried(steps.extract, export)(self.ledger, export, window, self.id, report.secret_block, progress)
             get_run_logger().info("extracted %s rows into %s files", f"{found.rows:,}", len(found.files))
             if found.null_cursors:
                 get_run_logger().warning("%s rows without cursor were left out", f"{found.null_cursors:,}")

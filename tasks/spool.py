@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from catalog.errors import Code, ExportError
@@ -54,6 +54,18 @@ def digest(path: Path) -> str:
 def discard(window: Window) -> None:
     """Remove a window's files from the spool, once they are delivered."""
     shutil.rmtree(spool_folder() / window.export / window.id, ignore_errors=True)
+
+
+def sweep(export_id: str, outstanding: Iterable[Window]) -> None:
+    """Remove what a run that died left behind: the folders of this export's windows that are settled by now.
+
+    Only under the export's lock, when no other run can be writing there.
+    """
+    wanted = {window.id for window in outstanding}
+    folder = spool_folder() / export_id
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if left.name not in wanted:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def spool_error(path: Path, error: OSError) -> ExportError:

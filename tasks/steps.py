@@ -56,10 +56,12 @@ def allot_window(
 
 
 @_step(name="extract", task_run_name="extract {window.file_name}")
-def extract(ledger: Ledger, export: Export, window: Window, lookup: Lookup, on_progress: OnProgress) -> Extraction:
+def extract(
+    ledger: Ledger, export: Export, window: Window, run_id: str, lookup: Lookup, on_progress: OnProgress
+) -> Extraction:
     """Bring the window's final bytes into the spool."""
     extraction = extract_window(export, window, lookup, on_progress)
-    ledger.record_extracted(window, extraction.files)
+    ledger.record_extracted(window, extraction.files, run_id)
     return extraction
 
 

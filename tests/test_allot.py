@@ -37,7 +37,7 @@ def test_a_run_that_asks_again_gets_its_own_window(ledger: Ledger) -> None:
     own = allotted(ledger, incremental(), hour(0), run_id)
     allotted(ledger, incremental(), hour(1))
     assert ledger.allot(incremental(), run_id, hour(0)).window == own == ledger.window_of_run(run_id)
-    ledger.record_extracted(own, [])
+    ledger.record_extracted(own, [], "extractor")
     again = ledger.allot(incremental(), run_id, hour(0)).window
     assert again is not None and (again.id, again.state) == (own.id, State.EMPTY)
     assert len(ledger.windows("orders")) == 2
@@ -49,6 +49,13 @@ def test_a_late_run_allots_nothing_and_says_who_covered_it(ledger: Ledger, late:
     allotment = ledger.allot(incremental(), a_run(), hour(late))
     assert allotment.window is None and allotment.covered_by == windows[1]
     assert len(ledger.windows("orders")) == 2
+
+
+def test_a_second_run_of_the_same_moment_allots_nothing_even_with_a_shorter_lag(ledger: Ledger) -> None:
+    newest = allotted(ledger, incremental(), hour(0))
+    quicker = incremental(cursor={"column": "updated_at", "lag": "0s"})
+    ledger.register(quicker)
+    assert ledger.allot(quicker, a_run(), hour(0)).covered_by == newest
 
 
 def test_no_window_when_the_lag_has_grown_beyond_the_time_that_passed(ledger: Ledger) -> None:

@@ -75,7 +75,7 @@ class World:
         ledger, publisher = cast(Ledger, watched.around(plain)), cast(Publisher, watched.around(self.publisher()))
         window = allotted(plain, self.export, hour(0), self.run_id)
         if window.state is not State.PUBLISHING and not spool.stands(ledger.extracted(window.id)):
-            ledger.record_extracted(window, spooled(self.folder / "spool", window, *PARTS))
+            ledger.record_extracted(window, spooled(self.folder / "spool", window, *PARTS), "extractor")
         for parcel in deliver.parcels(ledger, window):
             replace = deliver.may_replace(ledger, self.export, publisher, parcel)
             parcel = deliver.upload(ledger, publisher, parcel)
@@ -145,7 +145,7 @@ def extracted(folder: Path, export: Export) -> World:
     """A delivery that was cut off before its upload."""
     world, ledger = World(folder, export), Ledger(f"sqlite:///{folder / 'ledger.sqlite'}")
     window = allotted(ledger, export, hour(0), world.run_id)
-    ledger.record_extracted(window, spooled(folder / "spool", window, PARTS[0]))
+    ledger.record_extracted(window, spooled(folder / "spool", window, PARTS[0]), "extractor")
     return world
 
 
@@ -268,6 +268,16 @@ def test_a_full_export_replaces_its_own_earlier_file_and_nobody_elses(tmp_path: 
     world.run_id = a_run()
     world.run()
     assert world.standing() == list(PARTS)
+
+
+def test_rows_that_have_not_changed_are_dropped_anew_by_a_full_export(tmp_path: Path) -> None:
+    world = World(tmp_path, full(file={"name": "orders_{part}.csv", "max_rows": 1}))
+    world.run()
+    before = {path.name: path.stat().st_ino for path in world.drop.iterdir()}
+    world.run_id = a_run()
+    world.run()
+    after = {path.name: path.stat().st_ino for path in world.drop.iterdir()}
+    assert before.keys() == after.keys() and not set(before.values()) & set(after.values())
 
 
 def decided(world: World) -> Code:

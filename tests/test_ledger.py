@@ -24,7 +24,7 @@ def committed(ledger: Ledger, window: Window, delivery: Delivery, run_id: str) -
 
 
 def delivered(ledger: Ledger, window: Window, folder: Path, run_id: str) -> None:
-    ledger.record_extracted(window, spooled(folder, window, b"id\n1\n"))
+    ledger.record_extracted(window, spooled(folder, window, b"id\n1\n"), "extractor")
     for delivery in ledger.deliveries(window.id):
         committed(ledger, window, delivery, run_id)
 
@@ -52,7 +52,7 @@ def test_a_window_goes_from_planned_to_committed(ledger: Ledger, tmp_path: Path)
     (planned,) = ledger.deliveries(window.id)
     assert (planned.target, planned.part, planned.state) == ("drop", 1, State.PLANNED)
     files = spooled(tmp_path / "spool", window, b"id\n1\n")
-    ledger.record_extracted(window, files)
+    ledger.record_extracted(window, files, "extractor")
     assert ledger.extracted(window.id) == files and state_of(ledger, window) is State.EXTRACTED
     (delivery,) = ledger.deliveries(window.id)
     ledger.record_publishing(delivery, ".t", "/drop/o.csv", "file:///drop")
@@ -86,7 +86,7 @@ def state_of(ledger: Ledger, window: Window) -> State:
 def test_a_window_is_as_far_as_its_slowest_part(ledger: Ledger, tmp_path: Path) -> None:
     own, other = a_run(), a_run()
     window = allotted(ledger, incremental(file={"name": "o_{part}.csv", "max_rows": 3}), hour(0), own)
-    ledger.record_extracted(window, spooled(tmp_path, window, b"1", b"2", b"3"))
+    ledger.record_extracted(window, spooled(tmp_path, window, b"1", b"2", b"3"), "extractor")
     first, second, third = ledger.deliveries(window.id)
     assert [first.part, second.part, third.part] == [1, 2, 3]
     committed(ledger, window, first, own)
@@ -100,16 +100,16 @@ def test_a_window_is_as_far_as_its_slowest_part(ledger: Ledger, tmp_path: Path) 
 
 def test_an_empty_window_is_settled(ledger: Ledger) -> None:
     window = allotted(ledger, incremental(), hour(0))
-    ledger.record_extracted(window, [])
+    ledger.record_extracted(window, [], "extractor")
     assert state_of(ledger, window) is State.EMPTY
     assert ledger.outstanding("orders") == [] == ledger.delivered_of_window(window.id)
 
 
 def test_a_window_that_is_read_again_keeps_its_last_parts_alone(ledger: Ledger, tmp_path: Path) -> None:
     window = allotted(ledger, incremental(file={"name": "o_{part}.csv", "max_rows": 3}), hour(0))
-    ledger.record_extracted(window, spooled(tmp_path, window, b"1", b"2"))
+    ledger.record_extracted(window, spooled(tmp_path, window, b"1", b"2"), "extractor")
     again = spooled(tmp_path, window, b"3")
-    ledger.record_extracted(window, again)
+    ledger.record_extracted(window, again, "extractor")
     assert ledger.extracted(window.id) == again and len(ledger.deliveries(window.id)) == 1
 
 
@@ -120,12 +120,12 @@ def test_no_state_is_passed_over(ledger: Ledger, tmp_path: Path) -> None:
         ledger.record_publishing(delivery, ".t", "/drop/o.csv", "file:///drop")
     with pytest.raises(AssertionError):
         ledger.record_committed(delivery, "run")
-    ledger.record_extracted(window, spooled(tmp_path, window, b"1"))
+    ledger.record_extracted(window, spooled(tmp_path, window, b"1"), "extractor")
     with pytest.raises(AssertionError):
         ledger.record_committed(delivery, "run")
     ledger.record_publishing(delivery, ".t", "/drop/o.csv", "file:///drop")
     with pytest.raises(AssertionError):
-        ledger.record_extracted(window, [])
+        ledger.record_extracted(window, [], "extractor")
     ledger.record_committed(delivery, "run")
     with pytest.raises(AssertionError):
         ledger.record_committed(delivery, "another run")
@@ -138,7 +138,7 @@ def test_outstanding_windows_come_strictly_the_oldest_first(ledger: Ledger, tmp_
     windows = [allotted(ledger, incremental(), hour(number)) for number in range(4)]
     allotted(ledger, incremental("other"), hour(0))
     delivered(ledger, windows[1], tmp_path, "run")
-    ledger.record_extracted(windows[3], spooled(tmp_path, windows[3], b"1"))
+    ledger.record_extracted(windows[3], spooled(tmp_path, windows[3], b"1"), "extractor")
     assert [window.id for window in ledger.outstanding("orders")] == [windows[n].id for n in (0, 2, 3)]
     assert [window.id for window in ledger.windows("orders", 2)] == [windows[3].id, windows[2].id]
 

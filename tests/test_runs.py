@@ -212,3 +212,13 @@ def test_a_pipe_gets_data_and_nothing_else(prefect: Workshop, flag: list[str]) -
     prefect.sqlite()
     result = prefect.run("run", prefect.export(), *flag)
     assert result.stderr == "" and result.stdout
+
+
+def test_a_run_without_rows_says_so_and_its_retry_too(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.incremental(where="id > 9", file={"name": "o_{run}.csv", "empty": "skip"})
+    report = prefect.json("run", export_id)
+    assert (
+        report["status"] == "succeeded" and report["files"] == [] and report["message"].startswith("nothing to deliver")
+    )
+    assert prefect.ledger.windows(export_id)[0].state == "EMPTY" and prefect.files() == {}

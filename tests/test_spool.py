@@ -8,6 +8,7 @@ import pytest
 from ledgers import allotted, full, hour, spooled
 
 from catalog.errors import Code, ExportError
+from catalog.places import spool_folder
 from catalog.windows import Window
 from tasks import spool
 from tasks.ledger import Ledger
@@ -65,3 +66,13 @@ def test_a_spool_without_room(window: Window, small_disk: Path, monkeypatch: pyt
         file.write(bytes(1))
     error = spool.spool_error(small_disk / "more", full_disk.value)
     assert error.code is Code.SPOOL_FULL and "No space left" in error.message and "(0 MB free)" in error.message
+
+
+def test_the_sweep_removes_what_is_settled_and_nothing_else(window: Window) -> None:
+    ledger_folder, foreign = spool.folder_of(window), spool_folder() / "other" / "x"
+    gone = spool_folder() / "orders" / "settled"
+    for folder in (gone, foreign):
+        folder.mkdir(parents=True)
+        (folder / "1").write_bytes(b"personal data")
+    spool.sweep("orders", [window])
+    assert ledger_folder.is_dir() and foreign.is_dir() and not gone.exists()

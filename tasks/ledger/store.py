@@ -109,8 +109,8 @@ class Ledger:
         query = select(tables.extraction).filter_by(window=window_id).order_by("part")
         return [extracted_of(row) for row in self._read(query)]
 
-    def record_extracted(self, window: Window, files: Sequence[Extracted]) -> None:
-        """The final bytes stand in the spool; no files means there is nothing to deliver."""
+    def record_extracted(self, window: Window, files: Sequence[Extracted], run_id: str) -> None:
+        """The final bytes stand in the spool; no files means there is nothing to deliver, found by this run."""
         delivery, extraction = tables.delivery, tables.extraction
         with writing(self.engine, lock=window.export) as connection:
             query = select(delivery.c.target, delivery.c.state).filter_by(window=window.id)
@@ -140,6 +140,7 @@ class Ledger:
                         "target": target,
                         "part": part,
                         "state": state,
+                        "committed_by": None if files else run_id,
                         "updated_at": now_text(),
                     }
                     connection.execute(insert(delivery).values(values))
@@ -199,7 +200,7 @@ class Ledger:
         return bool(self._read(committed.limit(1)))
 
     def settled_by(self, run_id: str) -> str | None:
-        """The run that delivered the last of this run's own window, or None while some of it is not delivered."""
+        """The run that settled the last of this run's own window, or None while some of it is outstanding."""
         query = select(tables.delivery.c.committed_by).join(tables.window).where(tables.window.c.run_id == run_id)
         found = [row["committed_by"] for row in self._read(query.order_by(tables.delivery.c.updated_at))]
         return found[-1] if found and all(found) else None
