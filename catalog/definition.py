@@ -48,6 +48,14 @@ class Cursor(Frozen):
     nulls: Literal["fail", "skip"] = "fail"
     """What happens to rows whose cursor column is NULL: stop, or leave them out and count them."""
 
+    @field_validator("start")
+    @classmethod
+    def _start(cls, value: datetime | None) -> datetime | None:
+        # The very first and last days overflow when they are moved into another zone.
+        if value is not None and not 1 < value.year < 9999:
+            raise ValueError("a window begins between the years 2 and 9998; leave it out for all rows")
+        return value
+
 
 class CsvOptions(Frozen):
     """How rows become text in a csv file."""
@@ -80,6 +88,16 @@ class CsvOptions(Frozen):
         except LookupError:
             raise ValueError(f"Python knows no text encoding named {value!r}; try utf-8 or cp1252") from None
         return value
+
+    @model_validator(mode="after")
+    def _marks(self) -> Self:
+        if set(self.null) & {self.delimiter, '"', "\r", "\n"}:
+            raise _invalid("the `null` text must not hold the delimiter, a quote or a line end: it stands without quotes")
+        try:
+            f"{self.delimiter}{self.null}".encode(self.encoding)
+        except UnicodeEncodeError:
+            raise _invalid(f"the encoding {self.encoding} cannot write the `delimiter` or the `null` text") from None
+        return self
 
 
 class File(Frozen):

@@ -62,7 +62,13 @@ class Catalog:
 
     def database_of(self, export: Export) -> Database:
         """The export's database. Raises ExportError when it is missing or does not load."""
-        return _named(self, self.databases, "databases", export.database)
+        return self.databases.get(export.database) or load_database(export.database, self.folder)
+
+    def target_of(self, export: Export) -> Target | None:
+        """The export's target, or None for the local downloads. Raises ExportError when it does not load."""
+        if export.target is None:
+            return None
+        return self.targets.get(export.target) or load_target(export.target, self.folder)
 
 
 def load_catalog(folder: Path | None = None) -> Catalog:
@@ -85,11 +91,6 @@ def load_catalog(folder: Path | None = None) -> Catalog:
         else:
             problems.extend(found)
     return Catalog(root, exports, databases, targets, tuple(problems))
-
-
-def load_export(export_id: str, folder: Path | None = None) -> Export:
-    """One definition. Raises ExportError when there is none of that id, or it is invalid."""
-    return load_catalog(folder).export(export_id)
 
 
 def load_database(name: str, folder: Path | None = None) -> Database:
@@ -136,13 +137,6 @@ def _load_one(name: str, model: type[Model], folder: Path) -> Model:
     if isinstance(found, list):
         raise found[0].as_error()
     return found
-
-
-def _named(catalog: Catalog, loaded: Mapping[str, Model], kind: str, name: str) -> Model:
-    if name in loaded:
-        return loaded[name]
-    model = Database if kind == "databases" else Target
-    return _load_one(name, model, catalog.folder / kind)  # type: ignore[return-value]
 
 
 def _connection_problems(path: Path, model: type[Model]) -> Model | list[Problem]:

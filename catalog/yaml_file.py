@@ -77,7 +77,7 @@ def _parser(*, pure: bool) -> YAML:
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ExportError(
             Code.YAML_SYNTAX, f"{shown(path)} is no UTF-8 text", "save it as UTF-8", file=shown(path)

@@ -36,7 +36,7 @@ def check(
     warnings that only matter for a live export into errors.
     """
     wanted = set(ids) if ids is not None else None
-    problems = check_catalog(catalog, datetime.now(UTC), activating=activating)
+    problems = check_catalog(catalog, datetime.now(UTC), activating=activating, ids=wanted)
     for export in catalog.exports.values():
         if wanted is None or export.id in wanted:
             problems += _ask(catalog, export, connect)
@@ -47,28 +47,19 @@ def refuse_problems(catalog: Catalog, export: Export, *, activating: bool) -> No
     """Raises ExportError for the first problem that is an error for this export going live."""
     for problem in check(catalog, [export.id], activating=activating):
         if problem.severity == "error":
-            raise ExportError(
-                problem.code,
-                problem.message,
-                problem.hint,
-                export=export.id,
-                file=problem.file,
-                line=problem.line,
-                key=problem.key,
-            )
+            raise problem.as_error()
 
 
 def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
     problems = []
-    database, target = catalog.databases.get(export.database), catalog.targets.get(export.target or "")
     try:
-        if database is not None:
-            with open_source(export.database, database, secret_block) as source:
-                verify(source, export)
+        with open_source(export.database, catalog.database_of(export), secret_block) as source:
+            verify(source, export)
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
     try:
-        if connect and export.target is not None and target is not None:
+        target = catalog.target_of(export)
+        if connect and target is not None and export.target is not None:
             open_publisher(export.target, target, secret_block).check()
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=True))

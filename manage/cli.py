@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from manage import output
+from manage.machine import add_machine_commands
 
 if TYPE_CHECKING:
     from deployments.workspace import Workspace
@@ -256,44 +257,10 @@ def apply(
     output.differences(done, json)
 
 
-@app.command()
-def start(
-    port: Annotated[int, typer.Option(help="The port of the Prefect server and UI.")] = 4200,
-) -> None:
-    """Run everything on this machine: the Prefect server and UI, a worker, and every active export."""
-    from manage.server import run_here_until_stopped
-
-    with output.failing(False):
-        run_here_until_stopped(port)
-
-
-@app.command()
-def demo(
-    dashboard: Annotated[bool, typer.Option("--dashboard", help="Open the finished demo's Prefect UI again.")] = False,
-) -> None:
-    """Deliver a made-up CRM's exports through a real Prefect server and worker."""
-    from manage.demo import run_demo, serve_demo
-
-    with output.failing(False):
-        if dashboard:
-            serve_demo()
-        else:
-            run_demo()
-
-
-@app.command()
-def schema() -> None:
-    """Write the JSON Schemas with which editors complete and check the catalog's YAML."""
-    from catalog.json_schema import write_schemas
-    from catalog.places import catalog_folder
-
-    with output.failing(False):
-        folder = catalog_folder() / ".schema"
-        write_schemas(folder)
-    output.say(f"schemas written to {folder}")
-
-
 def _entry(workspace: Workspace, export_id: str) -> dict[str, Any]:
     from deployments.listing import list_one
 
     return list_one(workspace, workspace.export(export_id)).to_json()
+
+
+add_machine_commands(app)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -61,6 +62,7 @@ def server(port: int, environment: Mapping[str, str], log: Path) -> Iterator[str
 
     Raises ExportError PREFECT_UNREACHABLE when it does not come up.
     """
+    _refuse_taken(port)
     api = f"http://127.0.0.1:{port}/api"
     settings = {**environment, "PREFECT_API_URL": api, "PREFECT_SERVER_UI_API_URL": api}
     command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -75,6 +77,29 @@ def server(port: int, environment: Mapping[str, str], log: Path) -> Iterator[str
                 )
             time.sleep(0.2)
         yield api
+
+
+def end_like_ctrl_c() -> None:
+    """Let SIGTERM end this process as ctrl-c does, so that server and worker go with it."""
+
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _refuse_taken(port: int) -> None:
+    # Another server there would answer in ours' place.
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ExportError(
+                Code.PREFECT_UNREACHABLE,
+                f"port {port} of this machine is taken: {error.strerror}",
+                "choose another with --port, or set PREFECT_API_URL to use the server that runs there",
+            ) from error
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from sqlalchemy import inspect
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.exc import CompileError, NoSuchTableError
 
 from catalog.errors import Code, ExportError
 from catalog.suggest import did_you_mean
@@ -81,7 +82,12 @@ _DECLARED = re.compile(r"(?P<name>[^(]*)(?:\((?P<first>\d+)\s*(?:,\s*(?P<second>
 
 
 def column_of(name: str, type_text: str) -> Column:
-    """A column from the type's own text, as `numeric(10,2)`, `timestamp with time zone` or `NVARCHAR(160)`."""
+    """A column from the type's own text, as `numeric(10,2)`, `timestamp with time zone` or `NVARCHAR(160)`.
+
+    Without a text (an expression in a SQLite view) only the values can say.
+    """
+    if not type_text:
+        return Column(name, "", "other", None)
     found = _DECLARED.fullmatch(type_text.lower().strip())
     base = " ".join(f"{found['name']} {found['rest']}".split()) if found else ""
     if base in _DECIMAL_NAMES:
@@ -97,7 +103,7 @@ def _decimal(found: re.Match[str] | None) -> pa.DataType:
     if found is None or found["first"] is None:
         return pa.string()
     precision, scale = int(found["first"]), int(found["second"] or 0)
-    if scale < 0 or scale > precision or precision > 76:
+    if not 0 <= scale <= precision or not 1 <= precision <= 76:
         return pa.string()
     return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
 
@@ -122,20 +128,39 @@ def table_columns(connection: Connection, table: str) -> tuple[Column, ...]:
             key="table",
         )
     dialect = connection.dialect
-    return tuple(column_of(column["name"], _declared(column["type"], dialect)) for column in columns)
+    found = tuple(column_of(column["name"], _declared(column["type"], dialect)) for column in columns)
+    if dialect.name != "sqlite":
+        return found
+    quote = dialect.identifier_preparer.quote_identifier
+    prefix = f"{quote(schema)}." if schema else ""
+    written = connection.exec_driver_sql(f"PRAGMA {prefix}table_xinfo({quote(name)})")
+    types = {row[1]: row[2] for row in written}
+    return tuple(_as_written(column, types.get(column.name, "")) for column in found)
+
+
+def _as_written(column: Column, type_text: str) -> Column:
+    # SQLAlchemy gives SQLite's affinity for types it does not know, and NUMERIC says nothing: STRING and UUID have it.
+    known = column_of(column.name, type_text)
+    if known.kind == "other" and column.type_text != "NUMERIC":
+        return replace(column, type_text=type_text)
+    return known
 
 
 def _declared(kind: Any, dialect: Any) -> str:
-    # Reflected types know how to write themselves; the few without a text are of no known kind.
+    if isinstance(kind, DOMAIN):
+        kind = kind.data_type
+    # Reflected types know how to write themselves, but for those that SQLAlchemy does not know either.
     try:
         return str(kind.compile(dialect=dialect))
-    except Exception as error:
-        return f"unknown ({type(error).__name__})"
+    except CompileError:
+        return ""
 
 
 def guessed(column: Column, values: Sequence[Any]) -> Column:
     """The column with its type taken from its first values, where nothing has declared one."""
     kinds = {type(value) for value in values if value is not None}
+    if kinds == {datetime} and all(value is None or value.tzinfo for value in values):
+        return replace(column, kind="temporal", arrow=_UTC_MICROSECONDS)
     for types, kind, arrow in _GUESSES:
         if kinds and kinds <= types:
             return replace(column, kind=kind, arrow=arrow)

@@ -22,6 +22,12 @@ from tasks.credentials import Lookup, resolve
 from tasks.translate import source_errors
 
 _CONNECT_SECONDS = 10
+#: What opens the read-only transaction of one snapshot, where SQLAlchemy has no option for it.
+_BEGIN = {
+    "sqlite": "BEGIN",
+    "mysql": "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    "mariadb": "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+}
 # One text form for every value, whatever the server's own settings are.
 _POSTGRES_SETTINGS = {
     "TimeZone": "UTC",
@@ -30,6 +36,14 @@ _POSTGRES_SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "client_encoding": "UTF8",
+}
+#: Dialects and drivers whose package has another name than they have.
+_PACKAGES = {
+    "MySQLdb": "mysqlclient",
+    "duckdb": "duckdb-engine",
+    "snowflake": "snowflake-sqlalchemy",
+    "bigquery": "sqlalchemy-bigquery",
+    "redshift": "sqlalchemy-redshift",
 }
 
 
@@ -62,8 +76,8 @@ def open_source(name: str, database: Database, lookup: Lookup) -> Iterator[Sourc
             source_errors(name, engine.url, connected=True),
             connection.begin(),
         ):
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN")
+            if begin := _BEGIN.get(connection.dialect.name):
+                connection.exec_driver_sql(begin)
             yield Source(name, connection, ZoneInfo(database.timezone))
     finally:
         engine.dispose()
@@ -74,28 +88,30 @@ def _engine(name: str, database: Database, lookup: Lookup) -> Engine:
         url = make_url(resolve(database.url, lookup))
         if url.get_backend_name() == "sqlite":
             return create_engine("sqlite://", creator=_sqlite_creator(name, url), poolclass=NullPool)
-        if url.drivername == "postgresql":
+        if url.get_backend_name() == "postgresql":
+            # Whichever driver was named: only psycopg gives the server's own texts.
             url = url.set(drivername="postgresql+psycopg")
         return create_engine(url, poolclass=NullPool, **_options(url))
     except NoSuchModuleError as error:
         raise ExportError(
             Code.DRIVER_MISSING,
             f"no SQLAlchemy dialect serves the database {name} ({url.drivername})",
-            "install its dialect, or mend the beginning of the URL",
+            f"pip install {_PACKAGES.get(url.get_backend_name(), 'its dialect')}, or mend the beginning of the URL",
         ) from error
-    except ArgumentError as error:
+    except (ArgumentError, ValueError):
+        # Not chained: the error may quote a piece of the URL, and with it of a password.
         raise ExportError(
             Code.DEFINITION_INVALID,
             f"the url of database {name} is no SQLAlchemy URL",
-            "write it as postgresql+psycopg://user:{{ $PASSWORD }}@host/database",
+            "write it as postgresql://user:{{ $PASSWORD }}@host:5432/database",
             file=f"databases/{name}.yaml",
             key="url",
-        ) from error
+        ) from None
     except ImportError as error:
         raise ExportError(
             Code.DRIVER_MISSING,
             f"the database {name} needs the Python package {error.name}",
-            f"pip install {error.name}",
+            f"pip install {_PACKAGES.get(str(error.name), error.name)}",
         ) from error
 
 

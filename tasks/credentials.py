@@ -15,13 +15,14 @@ Lookup = Callable[[str], str]
 Tree = TypeVar("Tree")
 
 _REFERENCE = re.compile(r"\{\{\s*(?:\$(?P<variable>\w+)|prefect\.blocks\.secret\.(?P<block>[\w-]+))\s*\}\}")
-_ANY = re.compile(r"\{\{.*?\}\}")
+_ANY = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 
 
 def resolve(value: Tree, lookup: Lookup) -> Tree:
     """The value with every reference in its texts replaced, in lists and mappings too.
 
-    Inside a longer text that is a URL, the value is quoted, so that a password with `@` or `/` stays a password.
+    In the user, password and options of a longer URL the value is quoted, so that a password with `@` or `/` stays a
+    password; a host or a path stands in it as it is.
     Raises ExportError SECRET_MISSING for a reference to nothing.
     """
     if isinstance(value, str):
@@ -37,17 +38,20 @@ def _resolve_text(text: str, lookup: Lookup) -> str:
     whole = _REFERENCE.fullmatch(text.strip())
     if whole is not None:
         return _value(whole, lookup)
-    in_url = "://" in text
-    resolved = _REFERENCE.sub(
-        lambda match: quote(_value(match, lookup), safe="") if in_url else _value(match, lookup), text
-    )
-    if left := _ANY.search(resolved):
+    # Looked for in what was written: a secret's own value may hold braces, and must not be shown.
+    if left := _ANY.search(_REFERENCE.sub("", text)):
         raise ExportError(
             Code.SECRET_MISSING,
             f"{left[0]} is no reference to a secret",
             "write {{ $NAME }} for an environment variable, {{ prefect.blocks.secret.NAME }} for a Secret block",
         )
-    return resolved
+    return _REFERENCE.sub(lambda match: _placed(text, match, _value(match, lookup)), text)
+
+
+def _placed(text: str, match: re.Match[str], value: str) -> str:
+    before, after = text[: match.start()], text[match.end() :]
+    in_url = "://" in text
+    return quote(value, safe="") if in_url and ("@" in after or "?" in before) else value
 
 
 def _value(match: re.Match[str], lookup: Lookup) -> str:

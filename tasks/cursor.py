@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,9 @@ _STORED = re.compile(r"\d{4}-\d\d-\d\d(?:(?P<separator>[ T])\d\d:\d\d(?::\d\d(?:
 #: Epochs by magnitude: what is below the number is in seconds, milliseconds, microseconds (years 1973 to 5138).
 _EPOCHS = [(1e11, 1), (1e14, 1_000), (1e17, 1_000_000)]
 
+#: Halved from the one to the other, it finds the minute in which a change of the clock began.
+_LONGEST_CHANGE, _SHORTEST_STEP = timedelta(hours=2), timedelta(seconds=1)
+
 Form = Callable[[datetime], Any]
 
 
@@ -31,19 +34,49 @@ def typed_range(cursor: Column, bounds: Bounds, timezone: ZoneInfo) -> CursorRan
     if isinstance(cursor.arrow, pa.TimestampType):
         if cursor.arrow.tz is not None:
             return _converted(bounds, lambda moment: moment)
-        return _converted(bounds, lambda moment: moment.astimezone(timezone).replace(tzinfo=None))
+        return _converted(bounds, lambda moment: _local(moment, timezone))
     if pa.types.is_date(cursor.arrow):
-        # A day is settled when it is over: the bound's own day waits for the next window.
-        return _converted(bounds, lambda moment: moment.astimezone(timezone).date())
+        return _converted(bounds, lambda moment: _day(moment, timezone))
     raise _wrong_type(cursor, cursor.type_text)
 
 
-def stored_range(cursor: Column, largest: Any, bounds: Bounds, timezone: ZoneInfo) -> CursorRange:
+def stored_range(
+    cursor: Column, largest: Any, forms: Collection[str], bounds: Bounds, timezone: ZoneInfo
+) -> CursorRange:
     """The bounds for a SQLite column, in the form that its largest value has, so that their order is that of time.
 
-    Raises ExportError CURSOR_TYPE when that value is no date or time.
+    Raises ExportError CURSOR_TYPE when that value is no date or time, or when the values have several `forms`.
     """
+    if len(forms) > 1:
+        # `2026-01-01 23:00` sorts before `2026-01-01T08:00`: bounds of either form would lose rows of the other.
+        raise _wrong_type(cursor, "dates and times in more than one form")
     return _converted(bounds, _stored_form(cursor, largest, timezone))
+
+
+def _day(moment: datetime, timezone: ZoneInfo) -> date:
+    # A day is settled when it is over: the bound's own day waits for the next window.
+    return _local(moment, timezone).date()
+
+
+def _local(moment: datetime, timezone: ZoneInfo) -> datetime:
+    """The moment on the zone's clock, such that a later moment is never an earlier time.
+
+    While the hour that comes twice runs for the first time, its beginning stands still: a row of that hour may yet
+    come, and a clock that went back would deliver rows twice and lose others.
+    """
+    local = moment.astimezone(timezone)
+    if local.fold == 1 or not _comes_twice(local):
+        return local.replace(tzinfo=None, fold=0)
+    begin, step = local, _LONGEST_CHANGE
+    while step >= _SHORTEST_STEP:
+        if _comes_twice(begin - step):
+            begin -= step
+        step /= 2
+    return begin.replace(second=0, microsecond=0, tzinfo=None)
+
+
+def _comes_twice(local: datetime) -> bool:
+    return local.utcoffset() != local.replace(fold=1).utcoffset()
 
 
 def _stored_form(cursor: Column, largest: Any, timezone: ZoneInfo) -> Form:
@@ -58,9 +91,9 @@ def _stored_form(cursor: Column, largest: Any, timezone: ZoneInfo) -> Form:
         raise _wrong_type(cursor, "text that is no date")
     separator, zone = found["separator"], found["zone"]
     if separator is None:
-        return lambda moment: moment.astimezone(timezone).date().isoformat()
+        return lambda moment: _day(moment, timezone).isoformat()
     if zone is None:
-        return lambda moment: _stamp(moment.astimezone(timezone), separator)
+        return lambda moment: _stamp(_local(moment, timezone), separator)
     if zone not in ("Z", "+00:00", "+0000", "-00:00"):
         raise _wrong_type(cursor, f"text with the offset {zone}, which does not sort by time")
     # Without the suffix: `10:00:00.5Z` sorts before `10:00:00Z`, but neither before `10:00:00`.

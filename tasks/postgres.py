@@ -23,6 +23,9 @@ _EXACT = {
     "bytea",
 }
 
+# PostgreSQL's `real` has four bytes; elsewhere a type of that name has eight.
+_TYPES = {"real": "float4"}
+
 
 class _TextLoader(Loader):
     """The server's own text."""
@@ -54,4 +57,4 @@ def prepare_reading(connection: Connection, form: str) -> None:
 def describe(result: CursorResult[Any]) -> tuple[Column, ...]:
     """The columns of a result, from what the server says of each: its type with precision and scale."""
     description: Any = result.cursor.description if result.cursor is not None else None
-    return tuple(column_of(found.name, found.type_display) for found in description or [])
+    return tuple(column_of(found.name, _TYPES.get(found.type_display, found.type_display)) for found in description)

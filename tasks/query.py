@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, column, func, select, table, text
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, column, func, select, table, text
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
@@ -25,16 +25,15 @@ class CursorRange:
 def build_select(export: Export, columns: Sequence[Column], cursor: CursorRange | None) -> Select[Any]:
     """The statement that reads the window; `columns` are the table's, or the query's own.
 
-    No result types are given, so that values arrive as the driver gives them.
+    No result types are given, so that values arrive as the driver gives them. Renamed columns keep their own names
+    here, and are renamed in the file: databases cut long labels off.
     Raises ExportError COLUMN_MISSING with the nearest name.
     """
     names = [found.name for found in columns]
     wanted = export.column_names or tuple((name, name) for name in names)
     for name, _ in wanted:
         require_column(name, names, "columns")
-    chosen: list[ColumnElement[Any]] = [
-        column(name).label(output) if name != output else column(name) for name, output in wanted
-    ]
+    chosen: list[ColumnElement[Any]] = [column(name) for name, _ in wanted]
     return _filtered(select(*chosen), export, names, _range(export, names, cursor))
 
 
@@ -48,6 +47,16 @@ def largest_cursor(export: Export, columns: Sequence[Column]) -> Select[Any]:
     """The statement that reads the cursor's largest value."""
     names = [found.name for found in columns]
     return _filtered(select(func.max(_cursor_column(export, names))), export, names, [])
+
+
+def cursor_forms(export: Export, columns: Sequence[Column]) -> Select[Any]:
+    """The statement that reads in which forms SQLite holds the cursor: one row each, `number` or what follows a date."""
+    names = [found.name for found in columns]
+    stored = _cursor_column(export, names)
+    zoned = func.substr(stored, 17).op("GLOB")("*[Z+-]*")
+    text_form = func.substr(stored, 11, 1).op("||")(case((zoned, "Z"), else_=""))
+    form = case((func.typeof(stored) == "text", text_form), else_="number")
+    return _filtered(select(form).distinct(), export, names, [stored.is_not(None)])
 
 
 def describe_query(query: str) -> Select[Any]:

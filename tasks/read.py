@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from tasks.query import (
     CursorRange,
     build_select,
     count_null_cursors,
+    cursor_forms,
     describe_query,
     largest_cursor,
     require_column,
@@ -99,8 +100,18 @@ def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
     refuse_query(export.query, source.dialect)
     with source.connection.execute(describe_query(export.query)) as result:
         if source.dialect == "postgresql":
-            return describe(result)
-        return tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
+            columns = describe(result)
+        else:
+            columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
+    names = [column.name for column in columns]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ExportError(
+            Code.QUERY_INVALID,
+            f"the query gives two columns the name {twice!r}",
+            "name one of them otherwise: SELECT ... AS other_name",
+            key="query",
+        )
+    return columns
 
 
 def cursor_range(source: Source, export: Export, columns: Sequence[Column], bounds: Bounds) -> CursorRange | None:
@@ -111,7 +122,8 @@ def cursor_range(source: Source, export: Export, columns: Sequence[Column], boun
     cursor = next(column for column in columns if column.name == export.cursor.column)
     if source.dialect == "sqlite":
         largest = source.connection.execute(largest_cursor(export, columns)).scalar()
-        return stored_range(cursor, largest, bounds, source.timezone)
+        forms = source.connection.execute(cursor_forms(export, columns)).scalars().all()
+        return stored_range(cursor, largest, forms, bounds, source.timezone)
     if cursor.arrow is None:
         largest = source.connection.execute(largest_cursor(export, columns)).scalar()
         cursor = guessed(cursor, [largest])
@@ -150,7 +162,8 @@ def _run(
         prepare_reading(source.connection, form)
     result = source.connection.execute(statement)
     if source.dialect == "postgresql":
-        columns = describe(result)
+        described = describe(result)
+        columns = tuple(replace(found, name=named.name) for found, named in zip(described, columns, strict=True))
     chunks = _chunks(result)
     first: list[Any] = []
     if any(column.arrow is None for column in columns):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
 from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError, ResourceClosedError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from catalog.errors import Code, ExportError
 
@@ -21,11 +22,9 @@ _BY_SQLSTATE: dict[str, Code] = {
     "42703": Code.COLUMN_MISSING,
     "3F": Code.COLUMN_MISSING,
     "25006": Code.QUERY_INVALID,
-    "42": Code.SQL_ERROR,
-    "22": Code.SQL_ERROR,
-    "21": Code.SQL_ERROR,
-    "0A": Code.SQL_ERROR,
     "57014": Code.SOURCE_TIMEOUT,
+    "25P03": Code.SOURCE_TIMEOUT,
+    "25P04": Code.SOURCE_TIMEOUT,
     "55P03": Code.SOURCE_TIMEOUT,
     "57P": Code.SOURCE_LOST,
     "08": Code.SOURCE_LOST,
@@ -38,7 +37,7 @@ _BY_SQLSTATE: dict[str, Code] = {
 #: Words of drivers that give no SQLSTATE, or none while connecting; the first that is found counts.
 _BY_WORDS: list[tuple[str, Code]] = [
     (r"could not decode to utf-8", Code.VALUE_UNENCODABLE),
-    (r"password authentication failed|access denied|no password supplied|authentication", Code.SOURCE_AUTH),
+    (r"password authentication failed|access denied|no password supplied|authentication|pg_hba", Code.SOURCE_AUTH),
     (r'role ".*" does not exist|database ".*" does not exist|unknown database', Code.SOURCE_AUTH),
     (r"attempt to write a readonly|readonly database|read-only", Code.QUERY_INVALID),
     (r"only execute one statement", Code.QUERY_INVALID),
@@ -60,7 +59,7 @@ _HINTS: dict[Code, str] = {
     Code.SOURCE_DENIED: "GRANT SELECT on it to {user}",
     Code.COLUMN_MISSING: "see the table's columns in the database, and mend the definition",
     Code.QUERY_INVALID: "an export only reads: one SELECT",
-    Code.SQL_ERROR: "`exports preview` shows the whole statement",
+    Code.SQL_ERROR: "mend `query` or `where`; the database's own client shows where the mistake lies",
     Code.SOURCE_TIMEOUT: "relaunch when the database is less busy, or raise its statement timeout",
     Code.SOURCE_LOST: "relaunch: the window stays the same",
     Code.SOURCE_CONFLICT: "relaunch: the window stays the same",
@@ -76,7 +75,13 @@ def source_errors(name: str, url: URL, *, connected: bool = False) -> Iterator[N
         yield
     except DBAPIError as error:
         raise translate(error, name, url, connected=connected) from error
-    except (ResourceClosedError, SQLAlchemyError) as error:
+    except UnicodeDecodeError:
+        # Not chained: the error holds the bytes.
+        text = "a text is not in the database's own encoding"
+        raise ExportError(
+            Code.VALUE_UNENCODABLE, f"database {name}: {text}", _HINTS[Code.VALUE_UNENCODABLE]
+        ) from None
+    except SQLAlchemyError as error:
         raise ExportError(
             Code.SQL_ERROR,
             f"database {name}: SQLAlchemy refused the statement ({type(error).__name__})",
@@ -85,8 +90,8 @@ def source_errors(name: str, url: URL, *, connected: bool = False) -> Iterator[N
 
 
 def translate(error: DBAPIError, name: str, url: URL, *, connected: bool) -> ExportError:
-    """One driver error as ours. Its text is cut to the first line and never holds the URL's password."""
-    text = _first_line(error, url)
+    """One driver error as ours. Its text is cut to the first line; it holds neither the URL's password nor a value."""
+    text = _safe_line(error, url)
     code = _code(error, text, connected=connected)
     place = f"{url.host or 'local'}{f':{url.port}' if url.port else ''}"
     who = f"{url.username or '-'}@{place}/{url.database or ''}"
@@ -96,14 +101,17 @@ def translate(error: DBAPIError, name: str, url: URL, *, connected: bool) -> Exp
         Code.SOURCE_LOST: lambda: f"the connection to database {name} at {place} was lost: {text}",
     }
     message = messages.get(code, lambda: f"database {name}: {text}")()
-    return ExportError(code, message, _HINTS[code].format(name=name, user=url.username or "the user"))
+    if sqlstate := _sqlstate(error):
+        message += f" (SQLSTATE {sqlstate})"
+    # PostgreSQL knows the nearest column itself.
+    nearest = getattr(getattr(error.orig, "diag", None), "message_hint", None) if code is Code.COLUMN_MISSING else None
+    return ExportError(code, message, nearest or _HINTS[code].format(name=name, user=url.username or "the user"))
 
 
 def _code(error: DBAPIError, text: str, *, connected: bool) -> Code:
-    sqlstate = str(getattr(error.orig, "sqlstate", None) or "")
-    for length in (5, 3, 2):
-        if len(sqlstate) >= length and sqlstate[:length] in _BY_SQLSTATE:
-            return _BY_SQLSTATE[sqlstate[:length]]
+    if sqlstate := _sqlstate(error):
+        known = (_BY_SQLSTATE.get(sqlstate[:length]) for length in (5, 3, 2))
+        return next((code for code in known if code is not None), Code.SQL_ERROR)
     for words, code in _BY_WORDS:
         if re.search(words, text, re.IGNORECASE):
             return code if connected or code is not Code.SOURCE_LOST else Code.SOURCE_UNREACHABLE
@@ -112,8 +120,17 @@ def _code(error: DBAPIError, text: str, *, connected: bool) -> Code:
     return Code.SQL_ERROR if connected else Code.SOURCE_UNREACHABLE
 
 
-def _first_line(error: DBAPIError, url: URL) -> str:
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _safe_line(error: DBAPIError, url: URL) -> str:
     # Later lines quote the statement or a row; the first says what is wrong.
     lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
     text = lines[0] if lines else type(error.orig).__name__
-    return text.replace(str(url.password), "***") if url.password else text
+    # A data error ends with the value that could not be taken, and so does SQLite's.
+    value = r': ".*| "[^"]*" is out of range.*' if _sqlstate(error).startswith("22") else r" with text '.*"
+    text = re.sub(value, "", text, flags=re.DOTALL)
+    for secret in (str(url.password), quote(str(url.password), safe="")) if url.password else ():
+        text = text.replace(secret, "***")
+    return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -27,7 +27,7 @@ def to_array(values: Sequence[Any], column: Column, rows_before: int) -> pa.Arra
     for index, value in enumerate(values):
         try:
             converted.append(None if value is None else convert(value))
-        except (ValueError, TypeError, InvalidOperation):
+        except (ValueError, TypeError, OverflowError, InvalidOperation):
             raise _unencodable(column, rows_before + index + 1) from None
     try:
         return pa.array(converted, column.arrow)
@@ -65,7 +65,8 @@ def _float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise ValueError
     converted = float(value)
-    if isinstance(value, int) and int(converted) != value:
+    # repr() is the shortest text that reads back as the same float: all that was given must be in it.
+    if not isinstance(value, float) and Decimal(repr(converted)) != value:
         raise ValueError
     return converted
 
@@ -103,17 +104,24 @@ def _date(value: Any) -> date:
 
 
 def _moment(text: str) -> datetime:
-    # fromisoformat() silently cuts what is finer than a microsecond.
-    if re.search(r"\.\d{6}\d*[1-9]", text):
-        raise ValueError
+    _refuse_finer(text)
     return datetime.fromisoformat(text)
+
+
+def _refuse_finer(text: str) -> None:
+    # fromisoformat() silently cuts what is finer than a microsecond.
+    if re.search(r"[.,]\d{6}\d*[1-9]", text):
+        raise ValueError
 
 
 def _naive(value: Any) -> datetime:
     moment = _moment(value) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
         raise ValueError
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    # A column without a zone cannot say that one of its values has another offset than the rest.
+    if moment.utcoffset():
+        raise ValueError
+    return moment.replace(tzinfo=None)
 
 
 def _aware(value: Any) -> datetime:
@@ -125,8 +133,10 @@ def _aware(value: Any) -> datetime:
 
 def _time(value: Any) -> time:
     if isinstance(value, str):
-        return time.fromisoformat(value)
-    if isinstance(value, time):
+        _refuse_finer(value)
+        return _time(time.fromisoformat(value))
+    # Arrow would drop the zone without a word.
+    if isinstance(value, time) and value.tzinfo is None:
         return value
     raise ValueError
 

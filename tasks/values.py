@@ -50,13 +50,19 @@ def _timestamp(value: datetime) -> str:
 def _time(value: time) -> str:
     if value.tzinfo is None:
         return _trimmed(value.isoformat(timespec="microseconds"))
-    return _trimmed(value.replace(tzinfo=None).isoformat(timespec="microseconds")) + value.isoformat()[-6:]
+    offset = value.isoformat()[-6:].removesuffix(":00")
+    return _trimmed(value.replace(tzinfo=None).isoformat(timespec="microseconds")) + offset
 
 
 def _interval(value: timedelta) -> str:
-    seconds = value.seconds + value.microseconds / 1_000_000
-    days = f"{value.days}D" if value.days else ""
-    return f"P{days}T{seconds:.6f}".rstrip("0").rstrip(".") + "S"
+    sign = "-" if value < timedelta() else ""
+    whole, microseconds = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
+    days, seconds = divmod(whole, 86_400)
+    fraction = _trimmed(f"{seconds % 60}.{microseconds:06d}")
+    parts = {"H": str(seconds // 3600), "M": str(seconds // 60 % 60), "S": fraction}
+    clock = "".join(f"{sign}{count}{unit}" for unit, count in parts.items() if count != "0")
+    date_part = f"{sign}{days}D" if days else ""
+    return f"P{date_part}T{clock}" if clock else f"P{date_part}" if date_part else "PT0S"
 
 
 def _trimmed(text: str) -> str:

@@ -323,3 +323,13 @@ def test_an_unknown_export_is_named_with_the_nearest(workshop: Workshop) -> None
     for command in ("check", "preview"):
         error = workshop.json(command, "ordrs", exit_code=1)["error"]
         assert error["code"] == "EXPORT_UNKNOWN" and re.search("did you mean 'orders'", error["message"])
+
+
+def test_a_broken_connection_is_told_of_the_export_that_needs_it(prefect: Workshop) -> None:
+    prefect.sqlite()
+    prefect.database("crm", "sqlite:///crm.sqlite", timezone="Mars")
+    export_id = prefect.export()
+    (problem,) = prefect.json("check", export_id, exit_code=1)
+    assert (problem["severity"], problem["file"]) == ("error", "databases/crm.yaml")
+    assert prefect.json("run", export_id, exit_code=1)["error"]["code"] == problem["code"]
+    nothing_left(prefect)

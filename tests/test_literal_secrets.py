@@ -52,7 +52,7 @@ def test_a_secret_written_out(folder: Path, text: str, key: str) -> None:
     [
         'url: "{{ $URL }}"',
         "url: postgresql://me:{{ $P }}@h/d?sslmode=require",
-        "url: postgresql://me@h:5432/d@x",
+        "url: postgresql://h:5432/d@x",
         "url: postgresql://h/d?password={{ prefect.blocks.secret.crm }}",
         'url: x\noptions: {password: "{{ $P }}", key_filename: ~/.ssh/id, known_hosts: known_hosts, passive: true}',
         "url: x\noptions: {token: null, secret: ''}",

@@ -11,7 +11,7 @@ from workshop import Workshop
 import flows.exports
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.load import RESERVED, data_type_of, load_catalog, load_database, load_export, load_target
+from catalog.load import RESERVED, data_type_of, load_catalog, load_database, load_target
 from catalog.problem import Problem
 from catalog.yaml_file import line_of, read_mapping
 
@@ -50,7 +50,7 @@ def the_problem(catalog: Path, text: str | bytes, name: str = "exports/orders.ya
 
 def loaded(catalog: Path, text: str) -> Export:
     assert written(catalog, text) == []
-    return load_export("orders", catalog)
+    return load_catalog(catalog).export("orders")
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_mistake_in_a_definition(catalog: Path, text: str, line: int, key: str
     assert (problem.code, problem.export) == (Code.DEFINITION_INVALID, "orders")
     assert (problem.line, problem.key) == (line, key) and message in problem.message
     with pytest.raises(ExportError) as caught:
-        load_export("orders", catalog)
+        load_catalog(catalog).export("orders")
     error = caught.value
     assert (error.message, error.file, error.line, error.key) == (problem.message, problem.file, line, key)
 
@@ -242,7 +242,7 @@ def test_connections(catalog: Path) -> None:
 def test_an_unknown_export(catalog: Path) -> None:
     written(catalog, BASE)
     with pytest.raises(ExportError) as caught:
-        load_export("ordres", catalog)
+        load_catalog(catalog).export("ordres")
     assert caught.value.code is Code.EXPORT_UNKNOWN and "did you mean 'orders'?" in caught.value.message
 
 
@@ -263,7 +263,8 @@ def test_the_data_type_comes_from_the_database(catalog: Path) -> None:
 
 def test_the_catalog_is_where_the_environment_says(workshop: Workshop) -> None:
     workshop.database("crm", "sqlite://")
-    assert load_export(workshop.export()).target == "drop"
+    export_id = workshop.export()
+    assert load_catalog().export(export_id).target == "drop"
 
 
 def test_the_shape_of_a_problem(catalog: Path) -> None:

@@ -67,6 +67,14 @@ def test_the_first_window_has_no_beginning() -> None:
     assert render("o_{since:%Y%m%d}_{since-1d}.csv", fields(since=None), key="file.name") == "o_start_start.csv"
 
 
+@pytest.mark.parametrize("year", [1, 9999])
+def test_a_time_beyond_the_calendar(year: int) -> None:
+    since = datetime(year, 1, 1, tzinfo=UTC) if year == 1 else datetime(year, 12, 31, 23, 30, tzinfo=UTC)
+    pattern = "{since-1d:%Y}.csv" if year == 1 else "{since:%Y}.csv"
+    with pytest.raises(ExportError, match="its time cannot be written"):
+        render(pattern, fields(since=since), key="file.name")
+
+
 @pytest.mark.parametrize(
     ("name", "part", "filled"),
     [("a_{part}.csv", 7, "a_7.csv"), ("a_{part:03d}.csv", 7, "a_007.csv"), ("a_{part:02}.csv", 123, "a_123.csv")],

@@ -61,13 +61,13 @@ class CsvWriter:
         try:
             self._sink.write(self._encoder.encode(text))
         except UnicodeEncodeError:
-            raise self._unencodable(batch) from None
+            raise self._unencodable(batch, header) from None
 
     def _cells(self, array: pa.Array, column: Column, header: bool) -> pa.Array:
         options = self._options
         quote_all = options.quote == "all" or (options.quote == "non_numeric" and (header or column.kind != "number"))
         if options.quote == "none":
-            self._refuse_special(array, column)
+            self._refuse_special(array, column, header)
             cells = array
         elif quote_all:
             cells = _quoted(array)
@@ -76,17 +76,20 @@ class CsvWriter:
             cells = pc.if_else(needs, _quoted(array), array) if pc.any(needs).as_py() else array
         return pc.fill_null(cells, options.null)
 
-    def _refuse_special(self, array: pa.Array, column: Column) -> None:
+    def _refuse_special(self, array: pa.Array, column: Column, header: bool) -> None:
         found = pc.index(pc.match_substring_regex(array, self._needs_quotes), True).as_py()
         if found >= 0:
             raise ExportError(
                 Code.VALUE_UNENCODABLE,
-                f"row {self._rows + found + 1}, column {column.name!r}: "
-                "the value needs quotes, and `quote: none` forbids them",
+                f"{self._place(found, header)}, column {column.name!r}: "
+                "the text needs quotes, and `quote: none` forbids them",
                 "use `quote: minimal`, or another delimiter or null text",
             )
 
-    def _unencodable(self, batch: pa.RecordBatch) -> ExportError:
+    def _place(self, row: int, header: bool) -> str:
+        return "the header" if header else f"row {self._rows + row + 1}"
+
+    def _unencodable(self, batch: pa.RecordBatch, header: bool) -> ExportError:
         for index, array in enumerate(batch.columns):
             for row, value in enumerate(array.to_pylist()):
                 try:
@@ -94,7 +97,7 @@ class CsvWriter:
                 except UnicodeEncodeError:
                     return ExportError(
                         Code.VALUE_UNENCODABLE,
-                        f"row {self._rows + row + 1}, column {self._columns[index].name!r}: "
+                        f"{self._place(row, header)}, column {self._columns[index].name!r}: "
                         f"a character cannot be written in {self._options.encoding}",
                         "use `encoding: utf-8`, or clean the value in a `query`",
                     )
