@@ -92,7 +92,9 @@ class CsvOptions(Frozen):
     @model_validator(mode="after")
     def _marks(self) -> Self:
         if set(self.null) & {self.delimiter, '"', "\r", "\n"}:
-            raise _invalid("the `null` text must not hold the delimiter, a quote or a line end: it stands without quotes")
+            raise _invalid(
+                "the `null` text must not hold the delimiter, a quote or a line end: it stands without quotes"
+            )
         try:
             f"{self.delimiter}{self.null}".encode(self.encoding)
         except UnicodeEncodeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -76,6 +76,7 @@ def write_report(ledger: Ledger, export: Export, run_id: str, line: str) -> None
     """The report in full under the export's one key: its card shows `line`, a click the rest."""
     files, own = ledger.delivered_by_run(run_id), ledger.window_of_run(run_id)
     facts = [("outcome", line), ("run", f"`{run_id}`"), ("attempt", str(flow_run.run_count))]
+    facts.append(("reported", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"))
     if own is not None:
         facts.append(("window", window_text(own.bounds.since, own.bounds.until)))
         facts.append(("definition", f"`{own.definition[:12]}`"))

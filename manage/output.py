@@ -148,9 +148,10 @@ def report(drawn: RunReport, json_wanted: bool) -> None:
 
 
 def runs_words(reports: Sequence[RunReport]) -> None:
-    """The runs of one export, a line each."""
+    """Runs, a line each."""
     rows = [
         [
+            report.export,
             report.run_id[:8],
             report.status,
             moment(report.started_at),
@@ -161,7 +162,7 @@ def runs_words(reports: Sequence[RunReport]) -> None:
         ]
         for report in reports
     ]
-    table(["run", "status", "started", "duration", "attempts", "rows", "report"], rows)
+    table(["export", "run", "status", "started", "duration", "attempts", "rows", "report"], rows)
 
 
 def list_words(entries: Sequence[Listed]) -> None:

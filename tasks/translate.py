@@ -78,9 +78,7 @@ def source_errors(name: str, url: URL, *, connected: bool = False) -> Iterator[N
     except UnicodeDecodeError:
         # Not chained: the error holds the bytes.
         text = "a text is not in the database's own encoding"
-        raise ExportError(
-            Code.VALUE_UNENCODABLE, f"database {name}: {text}", _HINTS[Code.VALUE_UNENCODABLE]
-        ) from None
+        raise ExportError(Code.VALUE_UNENCODABLE, f"database {name}: {text}", _HINTS[Code.VALUE_UNENCODABLE]) from None
     except SQLAlchemyError as error:
         raise ExportError(
             Code.SQL_ERROR,
