@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
@@ -24,7 +25,7 @@ from catalog.receipt import DeliveredFile, delivered_line, size_text
 from catalog.windows import Window
 from tasks.ledger import Allotment, Ledger
 
-#: A step that takes longer than this, in seconds, shows its progress in the dashboard.
+#: How often, in seconds, a long extraction tells how far it is; a shorter one says nothing.
 LONG = 5.0
 #: How many windows the report's history shows.
 HISTORY = 20
@@ -55,21 +56,28 @@ class Progress:
 
     def __init__(self, export: Export, file_name: str, expected_rows: int | None) -> None:
         self._export, self._file_name, self._expected = export, file_name, expected_rows
-        self._began = time.monotonic()
+        self._told = time.monotonic()
         self._artifact: UUID | None = None
 
     def __call__(self, rows: int, size: int) -> None:
-        """Show that `rows` rows and `size` bytes are written; the share is of the previous file's rows, if known."""
-        if time.monotonic() - self._began < LONG:
+        """Show and log that so many rows and bytes are written; the share is of the last file's rows, if known."""
+        if time.monotonic() - self._told < LONG:
             return
+        self._told = time.monotonic()
         share = min(99.0, 100 * rows / self._expected) if self._expected else 0.0
         text = f"{self._file_name}: {rows:,} rows, {size_text(size)} extracted so far"
+        get_run_logger().info(text)
         if self._artifact is None:
             key = f"progress-{self._export.id.replace('_', '-')}"
             made = create_progress_artifact(share, key=key, description=text)
             self._artifact = made if isinstance(made, UUID) else None
         else:
             update_progress_artifact(self._artifact, share, description=text)
+
+    def finish(self) -> None:
+        """Show a long extraction as done."""
+        if self._artifact is not None:
+            update_progress_artifact(self._artifact, 100.0, description=f"{self._file_name}: extracted")
 
 
 def write_report(ledger: Ledger, export: Export, run_id: str, line: str) -> None:

@@ -89,6 +89,7 @@ class _ThisRun:
         if window.state is not Progressed.PUBLISHING and not spool.stands(self.ledger.extracted(window.id)):
             progress = report.Progress(export, window.file_name, self._rows_of_last_file())
             found = _retried(steps.extract, export)(self.ledger, export, window, self.id, report.secret_block, progress)
+            progress.finish()
             get_run_logger().info("extracted %s rows into %s files", f"{found.rows:,}", len(found.files))
             if found.null_cursors:
                 get_run_logger().warning("%s rows without cursor were left out", f"{found.null_cursors:,}")

@@ -22,6 +22,7 @@ from catalog.windows import Window
 from tasks.columns import Column
 from tasks.connect import open_source
 from tasks.credentials import Lookup
+from tasks.durable import flush_folder
 from tasks.ledger import Extracted
 from tasks.read import open_rows
 from tasks.spool import folder_of, spool_error
@@ -126,7 +127,7 @@ class _Parts:
                 file.flush()
                 os.fsync(file.fileno())
             unfinished.rename(final)
-            _flush_folder(self._folder)
+            flush_folder(self._folder)
         except OSError as error:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
@@ -188,11 +189,3 @@ def _sliced(batches: Iterator[pa.RecordBatch], max_rows: int | None) -> Iterator
         if batch.num_rows:
             yield batch
             left = left - batch.num_rows if left is not None else None
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

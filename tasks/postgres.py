@@ -23,9 +23,6 @@ _EXACT = {
     "bytea",
 }
 
-# PostgreSQL's `real` has four bytes; elsewhere a type of that name has eight.
-_TYPES = {"real": "float4"}
-
 
 class _TextLoader(Loader):
     """The server's own text."""
@@ -57,4 +54,9 @@ def prepare_reading(connection: Connection, form: str) -> None:
 def describe(result: CursorResult[Any]) -> tuple[Column, ...]:
     """The columns of a result, from what the server says of each: its type with precision and scale."""
     description: Any = result.cursor.description if result.cursor is not None else None
-    return tuple(column_of(found.name, _TYPES.get(found.type_display, found.type_display)) for found in description)
+    return tuple(column_of(found.name, _named(found.type_display)) for found in description)
+
+
+def _named(type_display: str) -> str:
+    # psycopg shows the number of a type that is not PostgreSQL's own.
+    return "user-defined" if type_display.isdigit() else type_display

@@ -22,6 +22,8 @@ _BY_SQLSTATE: dict[str, Code] = {
     "42703": Code.COLUMN_MISSING,
     "3F": Code.COLUMN_MISSING,
     "25006": Code.QUERY_INVALID,
+    "22021": Code.VALUE_UNENCODABLE,
+    "22P05": Code.VALUE_UNENCODABLE,
     "57014": Code.SOURCE_TIMEOUT,
     "25P03": Code.SOURCE_TIMEOUT,
     "25P04": Code.SOURCE_TIMEOUT,
@@ -64,7 +66,7 @@ _HINTS: dict[Code, str] = {
     Code.SOURCE_LOST: "relaunch: the window stays the same",
     Code.SOURCE_CONFLICT: "relaunch: the window stays the same",
     Code.SOURCE_UNREACHABLE: "see that it runs and that this machine may reach it",
-    Code.VALUE_UNENCODABLE: "the database holds text that is no UTF-8; CAST it to BLOB in a query",
+    Code.VALUE_UNENCODABLE: "the database holds text that is no UTF-8; take it as bytes in a `query`, as CAST(... AS BLOB)",
 }
 
 
@@ -74,17 +76,14 @@ def source_errors(name: str, url: URL, *, connected: bool = False) -> Iterator[N
     try:
         yield
     except DBAPIError as error:
-        raise translate(error, name, url, connected=connected) from error
-    except UnicodeDecodeError:
-        # Not chained: the error holds the bytes.
-        text = "a text is not in the database's own encoding"
-        raise ExportError(Code.VALUE_UNENCODABLE, f"database {name}: {text}", _HINTS[Code.VALUE_UNENCODABLE]) from None
+        # Not chained: the driver's own text holds parameters and values, and Prefect logs whole tracebacks.
+        raise translate(error, name, url, connected=connected) from None
     except SQLAlchemyError as error:
         raise ExportError(
             Code.SQL_ERROR,
             f"database {name}: SQLAlchemy refused the statement ({type(error).__name__})",
             _HINTS[Code.SQL_ERROR],
-        ) from error
+        ) from None
 
 
 def translate(error: DBAPIError, name: str, url: URL, *, connected: bool) -> ExportError:
@@ -127,7 +126,7 @@ def _safe_line(error: DBAPIError, url: URL) -> str:
     lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
     text = lines[0] if lines else type(error.orig).__name__
     # A data error ends with the value that could not be taken, and so does SQLite's.
-    value = r': ".*| "[^"]*" is out of range.*' if _sqlstate(error).startswith("22") else r" with text '.*"
+    value = r': ("|0x).*| "[^"]*" is out of range.*' if _sqlstate(error).startswith("22") else r" with text '.*"
     text = re.sub(value, "", text, flags=re.DOTALL)
     for secret in (str(url.password), quote(str(url.password), safe="")) if url.password else ():
         text = text.replace(secret, "***")

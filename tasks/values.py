@@ -29,14 +29,11 @@ def _float(value: float) -> str:
         return "NaN"
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    text = repr(value)
-    if text.endswith(".0"):
-        text = text[:-2]
-        # PostgreSQL changes to exponents at 1e15, Python at 1e16.
-        digits = text.lstrip("-")
-        if len(digits) == 16:
-            mantissa = f"{digits[0]}.{digits[1:]}".rstrip("0").rstrip(".")
-            text = f"{'-' if value < 0 else ''}{mantissa}e+15"
+    text = repr(value).removesuffix(".0")
+    # PostgreSQL changes to exponents at 1e15, Python at 1e16.
+    if 1e15 <= abs(value) < 1e16:
+        sign, digits = "-" if value < 0 else "", text.lstrip("-").replace(".", "")
+        text = _trimmed(f"{sign}{digits[0]}.{digits[1:]}") + "e+15"
     return text
 
 

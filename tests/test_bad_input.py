@@ -1,10 +1,9 @@
 """Bad input: a clear message, a stable code, and nothing half done."""
 
-import os
 import re
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -260,20 +259,6 @@ def test_a_target_that_cannot_be_used(prefect: Workshop, spoil: Callable[[Path],
     failed = prefect.json("run", prefect.export(), exit_code=1)
     assert failed["error_code"] == "TARGET_DENIED" and str(prefect.drop) in failed["error_message"]
     assert failed["relaunchable"] is True
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system of 1 MB of its own."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
-    if mounted.returncode != 0:
-        if os.environ.get("CI"):
-            pytest.fail(f"a small file system is needed here: {mounted.stderr.decode()}")
-        pytest.skip("mounting a small file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
 
 
 MANY = """CREATE TABLE orders (id INTEGER, word TEXT);

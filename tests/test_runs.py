@@ -222,3 +222,15 @@ def test_a_run_without_rows_says_so_and_its_retry_too(prefect: Workshop) -> None
         report["status"] == "succeeded" and report["files"] == [] and report["message"].startswith("nothing to deliver")
     )
     assert prefect.ledger.windows(export_id)[0].state == "EMPTY" and prefect.files() == {}
+
+
+def test_a_long_extraction_shows_its_progress(prefect: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.report.LONG", 0.0)
+    monkeypatch.setattr("tasks.extract._PROGRESS_SECONDS", 0.0)
+    prefect.sqlite()
+    export_id = prefect.export()
+    prefect.run("run", export_id)
+    with prefect_api() as client:
+        key = ArtifactFilterKey(any_=[f"progress-{export_id.replace('_', '-')}"])
+        (artifact,) = client.read_artifacts(artifact_filter=ArtifactFilter(key=key))
+    assert artifact.data == 100 and artifact.description == "orders.csv: extracted"

@@ -38,7 +38,7 @@ def _take(ui: str) -> None:
         _save(page, "report")
         page.goto(f"{ui}/deployments")
         page.get_by_role("link", name="orders_new").first.click()
-        page.get_by_role("tab", name="Description").click()
+        page.get_by_text("Description", exact=True).click()
         page.get_by_text("lag: 2s").wait_for()
         _save(page, "deployment")
         browser.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
 
 from catalog.errors import Code, ExportError
+from tasks.durable import flush_folder
 from tasks.publish.contract import Promise, Stat
 from tasks.spool import digest
 
@@ -49,7 +50,7 @@ class LocalPublisher:
             try:
                 temp.unlink(missing_ok=True)
                 _link_or_copy(local, temp)
-                _flush_folder(temp.parent)
+                flush_folder(temp.parent)
             except OSError:
                 with suppress(OSError):
                     temp.unlink(missing_ok=True)
@@ -87,7 +88,7 @@ class LocalPublisher:
                     _link_or_rename(temp, final)
                 except FileExistsError:
                     raise self._exists(folder, name) from None
-            _flush_folder(final.parent)
+            flush_folder(final.parent)
 
     def remove(self, folder: str, name: str) -> None:
         """Remove a file; one that is not there is fine."""
@@ -115,7 +116,7 @@ class LocalPublisher:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         self._files.makedirs(str(folder), exist_ok=True)
         for path in missing:
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
 
     def _exists(self, folder: str, name: str) -> ExportError:
         found = self.stat(folder, name)
@@ -177,11 +178,3 @@ def _link_or_rename(temp: Path, final: Path) -> None:
         temp.rename(final)
         return
     temp.unlink()
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
