@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from pydantic import WithJsonSchema
 
 from catalog.definition import Export
-from catalog.errors import Code, ExportError, state_message
+from catalog.errors import Code, ExportError, Remedy, state_message
 from catalog.naming import fill_part
 from catalog.windows import Bounds, Window, explicit_bounds
 from catalog.windows import State as Progressed
@@ -87,12 +87,7 @@ class _ThisRun:
     def _work_off(self, window: Window) -> None:
         export = self.ledger.definition(window.definition) or self.export
         if window.state is not Progressed.PUBLISHING and not spool.stands(self.ledger.extracted(window.id)):
-            progress = report.Progress(export, window.file_name, self._rows_of_last_file())
-            found = _retried(steps.extract, export)(self.ledger, export, window, self.id, report.secret_block, progress)
-            progress.finish()
-            get_run_logger().info("extracted %s rows into %s files", f"{found.rows:,}", len(found.files))
-            if found.null_cursors:
-                get_run_logger().warning("%s rows without cursor were left out", f"{found.null_cursors:,}")
+            export = self._extract(window, export)
         for parcel in deliver.parcels(self.ledger, window):
             publisher = deliver.publisher_of(parcel.delivery.target, report.secret_block)
             replace = deliver.may_replace(self.ledger, export, publisher, parcel)
@@ -100,6 +95,29 @@ class _ThisRun:
             _retried(steps.publish, export)(publisher, sent, replace=replace)
             _retried(steps.commit, export)(self.ledger, sent, self.id)
         spool.discard(window)
+
+    def _extract(self, window: Window, export: Export) -> Export:
+        """Bring the window's rows into the spool, and return the definition that it was possible with."""
+        progress = report.Progress(export, window.file_name, self._rows_of_last_file())
+        step = _retried(steps.extract, export)
+        try:
+            found = step(self.ledger, export, window, self.id, report.secret_block, progress)
+        except ExportError as error:
+            if not self._corrects(export, error):
+                raise
+            get_run_logger().info("this window's own definition fails (%s); its correction is used", error.code)
+            self.ledger.redefine(window, self.export)
+            return self._extract(window, self.export)
+        progress.finish()
+        get_run_logger().info("extracted %s rows into %s files", f"{found.rows:,}", len(found.files))
+        if found.null_cursors:
+            get_run_logger().warning("%s rows without cursor were left out", f"{found.null_cursors:,}")
+        return export
+
+    def _corrects(self, earlier: Export, error: ExportError) -> bool:
+        # A window keeps its definition, but one that can never be read with it would stop the export for ever.
+        edited = self.export.hash != earlier.hash and self.export.source_key == earlier.source_key
+        return error.code.remedy is Remedy.EDIT and edited
 
     def _rows_of_last_file(self) -> int | None:
         files = [
@@ -113,8 +131,11 @@ class _ThisRun:
         get_run_logger().info("waiting: another run of this export is at work (%s)", holder)
 
     def report(self, line: str) -> None:
-        """Write the run's report into Prefect."""
-        report.write_report(self.ledger, self.export, self.id, line)
+        """Write the run's report into Prefect; the ledger is the truth, so a report that fails changes nothing."""
+        try:
+            report.write_report(self.ledger, self.export, self.id, line)
+        except Exception as error:
+            get_run_logger().warning("the report could not be written (%s)", type(error).__name__)
 
 
 def _retried(step: Any, export: Export) -> Any:

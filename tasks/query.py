@@ -50,7 +50,7 @@ def largest_cursor(export: Export, columns: Sequence[Column]) -> Select[Any]:
 
 
 def cursor_forms(export: Export, columns: Sequence[Column]) -> Select[Any]:
-    """The statement that reads in which forms SQLite holds the cursor, one row each: `number`, or what follows a day."""
+    """The statement that reads in which forms SQLite holds the cursor: `number`, or what follows the day."""
     names = [found.name for found in columns]
     stored = _cursor_column(export, names)
     zoned = func.substr(stored, 17).op("GLOB")("*[Z+-]*")

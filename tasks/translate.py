@@ -66,7 +66,7 @@ _HINTS: dict[Code, str] = {
     Code.SOURCE_LOST: "relaunch: the window stays the same",
     Code.SOURCE_CONFLICT: "relaunch: the window stays the same",
     Code.SOURCE_UNREACHABLE: "see that it runs and that this machine may reach it",
-    Code.VALUE_UNENCODABLE: "the database holds text that is no UTF-8; take it as bytes in a `query`, as CAST(... AS BLOB)",
+    Code.VALUE_UNENCODABLE: "it holds text that is no UTF-8; take the column as bytes in a query, as CAST(... AS BLOB)",
 }
 
 

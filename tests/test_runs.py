@@ -234,3 +234,34 @@ def test_a_long_extraction_shows_its_progress(prefect: Workshop, monkeypatch: py
         key = ArtifactFilterKey(any_=[f"progress-{export_id.replace('_', '-')}"])
         (artifact,) = client.read_artifacts(artifact_filter=ArtifactFilter(key=key))
     assert artifact.data == 100 and artifact.description == "orders.csv: extracted"
+
+
+def test_a_corrected_definition_delivers_the_window_that_the_wrong_one_could_not(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.incremental(columns=["id", "total"])
+    prefect.run("run", export_id)
+    prefect.sqlite(
+        script="ALTER TABLE orders RENAME COLUMN total TO amount; UPDATE orders SET updated_at = '2099-01-01';"
+    )
+    with prefect_api() as client:  # as a schedule would: the frozen definition, unchecked
+        deployment = client.read_deployment_by_name(f"{export_id}/{export_id}")
+        run = client.create_flow_run_from_deployment(deployment.id, state=Pending())
+    failed = run_again(prefect, str(run.id), export_id)
+    assert failed["error_code"] == "COLUMN_MISSING" and failed["relaunchable"] is False
+    prefect.incremental(export_id, columns=["id", "amount"])
+    report = prefect.json("run", export_id)
+    assert report["status"] == "succeeded" and len(report["files"]) == 2
+    assert prefect.json("report", export_id, "--run", failed["run_id"])["delivered_by"] == report["run_id"]
+
+
+def test_an_unreachable_ledger_is_said_in_the_final_state(prefect: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefect.sqlite()
+    export_id = prefect.export()
+    prefect.run("apply")
+    with prefect_api() as client:
+        deployment = client.read_deployment_by_name(f"{export_id}/{export_id}")
+        run = client.create_flow_run_from_deployment(deployment.id, state=Pending())
+        monkeypatch.setenv("EXPORTS_LEDGER", "postgresql://nobody@127.0.0.1:1/nowhere")
+        run_flow(export_flow(export_id), flow_run=run, parameters=run.parameters, return_type="state")
+        state = client.read_flow_run(run.id).state
+    assert state is not None and (state.message or "").startswith("LEDGER_UNREACHABLE: the ledger postgresql")

@@ -68,7 +68,7 @@ CELLS = st.none() | st.sampled_from(["", '"', '""', "NULL", "\\N", "a;b", "\r", 
 TEXTS = CELLS | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 OPTIONS = st.builds(
     CsvOptions,
-    delimiter=st.sampled_from([",", ";", "\t", "|", "^", "]", "\\", "-", "¦"]),
+    delimiter=st.sampled_from([",", ";", "\t", "|", "^", "]", "/", "-", "¦"]),
     quote=st.sampled_from(["minimal", "all", "non_numeric"]),
     null=st.sampled_from(["", "NULL", "\\N", "(null)", "é$", " "]),
     line_end=st.sampled_from(["\n", "\r\n"]),

@@ -29,6 +29,8 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
         backend = parsed.get_backend_name()
         if backend not in ("sqlite", "postgresql") or parsed.database in (None, "", ":memory:"):
             raise ArgumentError("neither a SQLite file nor a PostgreSQL database")

@@ -168,6 +168,11 @@ class Ledger:
             query = update(tables.delivery).filter_by(window=window.id)
             connection.execute(query.values(state=State.SUPERSEDED, updated_at=now_text()))
 
+    def redefine(self, window: Window, export: Export) -> None:
+        """The window is extracted with a later, corrected definition of the same source."""
+        with writing(self.engine, lock=window.export) as connection:
+            connection.execute(update(tables.window).filter_by(id=window.id).values(definition=export.hash))
+
     def revive(self, window: Window) -> None:
         """A superseded window is wanted after all: its own run was relaunched."""
         with writing(self.engine, lock=window.export) as connection:
