@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -24,6 +24,7 @@ from catalog.schedule import check_cron, check_timezone
 ID_PATTERN = r"^[a-z][a-z0-9_]*$"
 ExportId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=100)]
 ExportType = Literal["one_shot", "periodic_full", "incremental"]
+EXPORT_TYPES: tuple[str, ...] = get_args(ExportType)
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Label = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=60)]
 

@@ -12,9 +12,11 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
+from catalog.errors import Code, ExportError
 from deployments.compile import SCHEDULE_SLUG, DeploymentSpec
 from deployments.plan import changed_fields, schedule_differs
 from deployments.project import Project
+from deployments.status import is_active
 from flows.exports import export_flow
 
 
@@ -35,10 +37,26 @@ def ensure_work_pool(client: SyncPrefectClient, project: Project) -> bool:
     return False
 
 
-def deploy(client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse | None) -> DeploymentResponse:
-    """Bring the deployment to its specification: a new one paused, a standing one as active as it was."""
+def refuse_foreign(client: SyncPrefectClient, export_id: str) -> None:
+    """Raises ExportError DEFINITION_DUPLICATE when the export's name is taken: a new deployment would overwrite it."""
+    try:
+        standing = client.read_deployment_by_name(f"{export_id}/{export_id}")
+    except ObjectNotFound:
+        return
+    raise ExportError(
+        Code.DEFINITION_DUPLICATE,
+        f"Prefect has a deployment {export_id}/{export_id} without this project's tag: it is somebody else's",
+        f"rename the export's file; or, if it is this project's, delete deployment {standing.id} and try again",
+        export=export_id,
+    )
+
+
+def deploy(
+    client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse | None, *, live: bool = False
+) -> DeploymentResponse:
+    """Bring the deployment to its specification: a new one paused unless `live`, a standing one as active as it was."""
     if standing is None:
-        return _create(client, spec)
+        return _create(client, spec, live)
     if not changed_fields(spec, standing):
         return standing
     _update(client, spec, standing)
@@ -46,7 +64,7 @@ def deploy(client: SyncPrefectClient, spec: DeploymentSpec, standing: Deployment
     return deployment
 
 
-def _create(client: SyncPrefectClient, spec: DeploymentSpec) -> DeploymentResponse:
+def _create(client: SyncPrefectClient, spec: DeploymentSpec, live: bool) -> DeploymentResponse:
     flow_id = client.create_flow(export_flow(spec.name))
     schedules = [DeploymentScheduleCreate(schedule=spec.schedule, slug=SCHEDULE_SLUG)] if spec.schedule else []
     deployment_id = client.create_deployment(
@@ -64,7 +82,7 @@ def _create(client: SyncPrefectClient, spec: DeploymentSpec) -> DeploymentRespon
         work_queue_name=spec.work_queue,
         job_variables=spec.job_variables,
         schedules=schedules,
-        paused=True,
+        paused=not live,
     )
     deployment: DeploymentResponse = client.read_deployment(deployment_id)
     return deployment
@@ -99,8 +117,8 @@ def _update_schedule(client: SyncPrefectClient, spec: DeploymentSpec, standing: 
         if ours is not None:
             client.delete_deployment_schedule(standing.id, ours.id)
     elif ours is None:
-        client.create_deployment_schedules(
-            standing.id, [DeploymentScheduleCreate(schedule=spec.schedule, slug=SCHEDULE_SLUG)]
-        )
+        # A draft may be one by its schedule alone: its deployment need not be paused.
+        added = DeploymentScheduleCreate(schedule=spec.schedule, slug=SCHEDULE_SLUG, active=is_active(standing))
+        client.create_deployment_schedules(standing.id, [added])
     else:
         client.update_deployment_schedule(standing.id, ours.id, schedule=spec.schedule)

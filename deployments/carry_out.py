@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
 
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
 
 from catalog.definition import Export
-from deployments.apply import ensure_work_pool
+from deployments.apply import ensure_work_pool, refuse_foreign
 from deployments.checking import check
-from deployments.lifecycle import beginning_at, register_and_deploy, switch_on
+from deployments.lifecycle import beginning_at, register_and_deploy, remove_waiting, switch_on
 from deployments.plan import Difference, compare, keep_start
 from deployments.prefect_api import tagged_deployments
+from deployments.runs import waiting_runs
 from deployments.status import is_active
 from deployments.workspace import Workspace
 
@@ -42,17 +46,24 @@ def carry_out(
     going_live = [entry.export for entry in written if entry.active or (entry.change == "new" and activate_new)]
     _refuse_errors(workspace, [entry.export for entry in written], activating=False)
     _refuse_errors(workspace, going_live, activating=True)
-    begun = {entry.export: beginning_at(workspace, exports[entry.export], since) for entry in written}
+    for entry in written:
+        if entry.change == "new":
+            refuse_foreign(workspace.client, entry.export)
+    begun = {entry.export: _begun(workspace, exports[entry.export], since) for entry in written}
     if written:
         ensure_work_pool(workspace.client, workspace.project)
     for difference in todo:
         if difference.export in begun:
             export = begun[difference.export]
-            deployment = register_and_deploy(workspace, export)
-            if difference.export in going_live and difference.change == "new":
+            going = difference.export in going_live
+            # A waiting one shot carries its definition and its moment itself, so it is made anew.
+            renewed = going and export.type == "one_shot" and remove_waiting(workspace, export.id) > 0
+            deployment = register_and_deploy(workspace, export, live=going)
+            if renewed or (going and difference.change == "new"):
                 switch_on(workspace, deployment, export)
         else:
-            workspace.client.delete_deployment(standing[difference.export].id)
+            with suppress(ObjectNotFound):
+                workspace.client.delete_deployment(standing[difference.export].id)
         on_step(f"{difference.export}: {difference.change}")
     return todo
 
@@ -65,7 +76,24 @@ def _compare(workspace: Workspace) -> tuple[list[Difference], dict[str, Export],
     exports = {name: keep_start(export, standing.get(name)) for name, export in workspace.catalog.exports.items()}
     specs = {name: workspace.compile(export) for name, export in exports.items()}
     active = [name for name, deployment in standing.items() if is_active(deployment)]
-    return compare(specs, standing.values(), active), exports, standing
+    found = compare(specs, standing.values(), active)
+    return [_with_waiting(workspace, entry, exports, standing) for entry in found], exports, standing
+
+
+def _with_waiting(
+    workspace: Workspace, entry: Difference, exports: dict[str, Export], standing: dict[str, DeploymentResponse]
+) -> Difference:
+    """An edited one shot has no schedule: what was activated and waits for its moment is active too."""
+    if entry.change != "edited" or exports[entry.export].type != "one_shot" or standing[entry.export].paused:
+        return entry
+    waiting = waiting_runs(workspace.client, entry.export, workspace.project.tag, 1)
+    return replace(entry, active=True) if waiting else entry
+
+
+def _begun(workspace: Workspace, export: Export, since: str | None) -> Export:
+    # `since` is for changed sources: a new export beside them begins where its definition says.
+    known = workspace.ledger.newest(export.id) is not None
+    return beginning_at(workspace, export, since if known else None)
 
 
 def _refuse_errors(workspace: Workspace, ids: Iterable[str], *, activating: bool) -> None:

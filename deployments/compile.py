@@ -47,7 +47,7 @@ def compile_export(export: Export, data_type: str | None, project: Project) -> D
     return DeploymentSpec(
         name=export.id,
         entrypoint=f"flows.exports.{export.id}",
-        version=export.hash[:12],
+        version=export.hash,
         description=describe(export),
         tags=sorted(_tags(export, data_type, project)),
         parameters={"since": None, "until": None, "definition": export.frozen()},

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from prefect.client.schemas import OrchestrationResult
 from prefect.client.schemas.responses import DeploymentResponse, SetStateStatus
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Scheduled
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from deployments.apply import deploy, ensure_work_pool
+from deployments.apply import deploy, ensure_work_pool, refuse_foreign
 from deployments.checking import refuse_problems
 from deployments.compile import SCHEDULE_SLUG
 from deployments.listing import list_one
-from deployments.plan import keep_start
+from deployments.plan import frozen_export, keep_start
 from deployments.runs import find_run, report_of, waiting_runs
 from deployments.status import Status
 from deployments.workspace import Workspace
@@ -24,7 +26,7 @@ from deployments.workspace import Workspace
 
 def require_status(workspace: Workspace, export_id: str, action: str, allowed: set[Status]) -> Status:
     """The export's status. Raises ExportError STATUS_REFUSED when the action is not allowed on it."""
-    status = list_one(workspace, workspace.export(export_id)).status
+    status = list_one(workspace, workspace.known(export_id)).status
     if status not in allowed:
         hints: dict[Status, str] = {
             "scheduled": f"`exports unschedule {export_id}` first",
@@ -56,6 +58,14 @@ def activate(workspace: Workspace, export_id: str, since: str | None = None) -> 
             f'add `schedule: {{cron: "0 2 * * *"}}`, or run it once with `exports run {export_id}`',
             export=export_id,
         )
+    if since is not None and not _begins(workspace, export):
+        why = "its watermark goes on" if export.cursor else "it has no cursor"
+        raise ExportError(
+            Code.DEFINITION_INVALID,
+            f"--since has no meaning for {export_id}: {why}",
+            "leave --since out; it is for the first window, and after a change of source or cursor",
+            export=export_id,
+        )
     refuse_problems(workspace.catalog, export, activating=True)
     return switch_on(workspace, register_and_deploy(workspace, beginning_at(workspace, export, since)), export)
 
@@ -65,23 +75,39 @@ def beginning_at(workspace: Workspace, export: Export, since: str | None) -> Exp
 
     Raises ExportError SOURCE_CHANGED when the source or cursor changed since the last window and `since` is None.
     """
-    if export.cursor is None:
+    if export.cursor is None or not _begins(workspace, export):
         return export
-    newest = workspace.ledger.newest(export.id)
-    previous = workspace.ledger.definition(newest.definition) if newest else None
-    if previous is not None and previous.source_key == export.source_key:
-        return export
-    if since is None and previous is not None:
-        raise ExportError(
-            Code.SOURCE_CHANGED,
-            f"the source or cursor of {export.id} is not the one its watermark was taken from",
-            "say where it begins: --since start, --since now, or --since with a moment as 2026-11-01T00:00",
-            export=export.id,
-        )
     if since is None:
-        return keep_start(export, workspace.deployment(export.id))
+        standing = workspace.deployment(export.id)
+        if workspace.ledger.newest(export.id) is not None and not _is_deployed(workspace, standing, export):
+            raise ExportError(
+                Code.SOURCE_CHANGED,
+                f"the source or cursor of {export.id} is not the one its watermark was taken from",
+                f"say where it begins, with `exports apply --since` or `exports activate {export.id} --since`: "
+                "start, now, or a moment as 2026-11-01T00:00",
+                export=export.id,
+            )
+        return keep_start(export, standing)
     moment = None if since == "start" else datetime.now(UTC) if since == "now" else _moment(since)
     return export.model_copy(update={"cursor": export.cursor.model_copy(update={"start": moment})})
+
+
+def _begins(workspace: Workspace, export: Export) -> bool:
+    """Whether no earlier window says where the export's next one begins."""
+    newest = workspace.ledger.newest(export.id)
+    previous = workspace.ledger.definition(newest.definition) if newest else None
+    return export.cursor is not None and (previous is None or previous.source_key != export.source_key)
+
+
+def _is_deployed(workspace: Workspace, standing: DeploymentResponse | None, export: Export) -> bool:
+    """Whether the deployment has this source and cursor already, so that its beginning has been said."""
+    if standing is None:
+        return False
+    try:
+        frozen = frozen_export(standing)
+    except ExportError:
+        return False
+    return frozen.source_key == export.source_key and workspace.ledger.definition(frozen.hash) is not None
 
 
 def _moment(text: str) -> datetime:
@@ -95,11 +121,14 @@ def _moment(text: str) -> datetime:
         ) from None
 
 
-def register_and_deploy(workspace: Workspace, export: Export) -> DeploymentResponse:
-    """Put the definition into the ledger and its deployment into Prefect; a new deployment is paused."""
+def register_and_deploy(workspace: Workspace, export: Export, *, live: bool = False) -> DeploymentResponse:
+    """Put the definition into the ledger and its deployment into Prefect; a new one is paused unless `live`."""
+    standing = workspace.deployment(export.id)
+    if standing is None:
+        refuse_foreign(workspace.client, export.id)
     workspace.ledger.register(export)
     ensure_work_pool(workspace.client, workspace.project)
-    return deploy(workspace.client, workspace.compile(export), workspace.deployment(export.id))
+    return deploy(workspace.client, workspace.compile(export), standing, live=live)
 
 
 def switch_on(workspace: Workspace, deployment: DeploymentResponse, export: Export) -> UUID | None:
@@ -127,10 +156,16 @@ def unschedule(workspace: Workspace, export_id: str) -> int:
     for schedule in deployment.schedules:
         if schedule.active:
             client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-    removed = 0
+    return remove_waiting(workspace, export_id)
+
+
+def remove_waiting(workspace: Workspace, export_id: str) -> int:
+    """Remove every run of the export that has not started; returns how many."""
+    client, removed = workspace.client, 0
     while runs := waiting_runs(client, export_id, workspace.project.tag):
         for run in runs:
-            client.delete_flow_run(run.id)
+            with suppress(ObjectNotFound):
+                client.delete_flow_run(run.id)
         removed += len(runs)
     return removed
 

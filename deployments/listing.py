@@ -157,7 +157,7 @@ def _listed(
             waiting=next_run is not None,
             ended=last is not None,
         ),
-        version=(deployment.version if deployment else None) or export.hash[:12],
+        version=(deployment.version if deployment else None) or export.hash,
         next_run=next_run or _next_by_schedule(deployment),
         last_run=last,
     )

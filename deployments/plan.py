@@ -59,6 +59,12 @@ def changed_fields(spec: DeploymentSpec, deployment: DeploymentResponse) -> list
     """The names of what differs: keys of the definition first, then `schedule` and what is common to all exports."""
     wanted, standing = spec.parameters["definition"], frozen_definition(deployment)
     details = [key for key in sorted({*wanted, *standing}) if wanted.get(key) != standing.get(key)]
+    others = deployment.parameters or {}
+    details += [
+        key
+        for key in sorted({*spec.parameters, *others} - {"definition"})
+        if spec.parameters.get(key) != others.get(key)
+    ]
     pairs = {
         "version": (spec.version, deployment.version),
         "tags": (spec.tags, sorted(deployment.tags)),
@@ -108,5 +114,9 @@ def keep_start(export: Export, deployment: DeploymentResponse | None) -> Export:
         return export
     if standing.get("start") is None or standing.get("column") != export.cursor.column:
         return export
-    start = datetime.fromisoformat(standing["start"])
+    try:
+        start = datetime.fromisoformat(standing["start"])
+    except (TypeError, ValueError):
+        # Changed by hand in Prefect; applying puts it right.
+        return export
     return export.model_copy(update={"cursor": export.cursor.model_copy(update={"start": start})})

@@ -32,7 +32,9 @@ _BEGUN = FlowRunFilterState(
     type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind is not StateType.SCHEDULED]),
     name=FlowRunFilterStateName(any_=["AwaitingRetry"]),
 )
-_WAITING = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+_WAITING = FlowRunFilterState(
+    type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]), name=FlowRunFilterStateName(not_any_=["AwaitingRetry"])
+)
 
 
 def begun_runs(client: SyncPrefectClient, export_id: str, tag: str, limit: int = 20) -> list[FlowRun]:
@@ -42,8 +44,7 @@ def begun_runs(client: SyncPrefectClient, export_id: str, tag: str, limit: int =
 
 def waiting_runs(client: SyncPrefectClient, export_id: str, tag: str, limit: int = PAGE) -> list[FlowRun]:
     """The export's runs that wait for their time, late ones too, the next first."""
-    runs = _runs(client, export_id, tag, FlowRunFilter(state=_WAITING), FlowRunSort.EXPECTED_START_TIME_ASC, limit)
-    return [run for run in runs if run_status(run.state) == "scheduled"]
+    return _runs(client, export_id, tag, FlowRunFilter(state=_WAITING), FlowRunSort.EXPECTED_START_TIME_ASC, limit)
 
 
 def _runs(
@@ -77,8 +78,12 @@ def find_run(client: SyncPrefectClient, export_id: str, tag: str, run_id: str | 
             run: FlowRun = client.read_flow_run(UUID(run_id))
         except (ObjectNotFound, ValueError):
             raise _no_run(export_id, run_id) from None
+        if tag not in run.tags or client.read_flow(run.flow_id).name != export_id:
+            raise _no_run(export_id, run_id)
         return run
     candidates = begun_runs(client, export_id, tag, 1 if run_id is None else PAGE)
+    if run_id is not None:
+        candidates += waiting_runs(client, export_id, tag)
     chosen = next((run for run in candidates if run_id is None or str(run.id).startswith(run_id)), None)
     if chosen is None:
         raise _no_run(export_id, run_id)
@@ -135,7 +140,7 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
 
 def _last_attempt(client: SyncPrefectClient, run: FlowRun) -> tuple[datetime | None, datetime | None]:
     # A flow run keeps the start of its first attempt; only its state history knows the later ones.
-    started: datetime | None = run.start_time
+    started: datetime | None = run.start_time if run.run_count else None
     ended: datetime | None = run.end_time
     if run.run_count > 1:
         states = client.read_flow_run_states(run.id)

@@ -11,6 +11,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 
 from catalog.definition import Export
+from catalog.errors import ExportError
 from catalog.load import Catalog, data_type_of, load_catalog
 from deployments.compile import DeploymentSpec, compile_export
 from deployments.plan import frozen_export
@@ -35,6 +36,19 @@ class Workspace:
     def export(self, export_id: str) -> Export:
         """The definition as the YAML says it now. Raises ExportError when it is missing or invalid."""
         return self.catalog.export(export_id)
+
+    def known(self, export_id: str) -> Export:
+        """The definition as the YAML says it now, or the deployed one when the YAML is gone or does not load.
+
+        Raises ExportError when there is neither.
+        """
+        try:
+            return self.export(export_id)
+        except ExportError:
+            frozen = self.frozen(export_id)
+            if frozen is None:
+                raise
+            return frozen
 
     def require(self, export_id: str) -> None:
         """Raises ExportError EXPORT_UNKNOWN when neither the catalog nor Prefect knows the export."""

@@ -97,10 +97,13 @@ def list_command(
     json: Json = False,
 ) -> None:
     """List the exports with their status, next and last run."""
+    from catalog.definition import EXPORT_TYPES
     from deployments.listing import STATUSES, Filters, list_exports
 
     if status is not None and status not in STATUSES:
         raise typer.BadParameter(f"{status} is none of {', '.join(STATUSES)}", param_hint="--status")
+    if type_ is not None and type_ not in EXPORT_TYPES:
+        raise typer.BadParameter(f"{type_} is none of {', '.join(EXPORT_TYPES)}", param_hint="--type")
     with _workspace(json) as workspace:
         filters = Filters(search=search, database=database, data_type=data_type, type=type_, status=status)
         entries = list_exports(workspace, filters)
@@ -123,7 +126,7 @@ def show(export_id: ExportArgument, json: Json = False) -> None:
         export = frozen or workspace.export(export_id)
     if json:
         source = "deployment" if frozen else "catalog"
-        output.data({"id": export.id, "source": source, "version": export.hash[:12], "definition": export.frozen()})
+        output.data({"id": export.id, "source": source, "version": export.hash, "definition": export.frozen()})
     else:
         where = "frozen in its deployment" if frozen else "from the catalog, never deployed"
         output.text(f"# {export.id}, version {export.hash[:12]}, {where}\n{definition_yaml(export)}".rstrip())
@@ -260,7 +263,7 @@ def apply(
 def _entry(workspace: Workspace, export_id: str) -> dict[str, Any]:
     from deployments.listing import list_one
 
-    return list_one(workspace, workspace.export(export_id)).to_json()
+    return list_one(workspace, workspace.known(export_id)).to_json()
 
 
 add_machine_commands(app)

@@ -55,7 +55,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     drawn = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         drawn.add_row(*row)
-    Console().print(drawn)
+    # What stands in brackets or between colons is data here.
+    Console(markup=False, emoji=False, highlight=False).print(drawn)
 
 
 @contextmanager

@@ -133,7 +133,7 @@ def _process(command: list[str], environment: Mapping[str, str], log: Path) -> I
                 child.wait()
 
 
-def run_here_until_stopped(port: int) -> None:
+def run_here_until_stopped(port: int, json_wanted: bool) -> None:
     """Server, worker and the active exports on this machine, until ctrl-c.
 
     With PREFECT_API_URL set, that server is used and only the worker is started.
@@ -143,17 +143,17 @@ def run_here_until_stopped(port: int) -> None:
     logs = state_folder() / "logs"
     configured = PREFECT_API_URL.value()
     if configured:
-        _serve(str(configured), logs)
+        _serve(str(configured), logs, json_wanted)
         return
     with server(port, {}, logs / "server.log") as api, temporary_settings({PREFECT_API_URL: api}):
         _note().write_text(json.dumps({"api": api}))
         try:
-            _serve(api, logs)
+            _serve(api, logs, json_wanted)
         finally:
             _note().unlink(missing_ok=True)
 
 
-def _serve(api: str, logs: Path) -> None:
+def _serve(api: str, logs: Path, json_wanted: bool) -> None:
     from deployments.apply import ensure_work_pool
     from deployments.listing import list_exports
     from deployments.workspace import open_workspace
@@ -163,9 +163,18 @@ def _serve(api: str, logs: Path) -> None:
         pool = workspace.project.work_pool
         entries = list_exports(workspace)
     with worker(api, pool, {}, logs / "worker.log") as child:
-        output.list_words(entries)
+        if json_wanted:
+            output.data([entry.to_json() for entry in entries])
+        else:
+            output.list_words(entries)
         output.say(f"Prefect UI: {api.removesuffix('/api')}   logs: {logs}   stop with ctrl-c")
         try:
-            child.wait()
+            code = child.wait()
         except KeyboardInterrupt:
             output.say("stopping")
+            return
+        raise ExportError(
+            Code.PROCESS_VANISHED,
+            f"the worker ended by itself with exit code {code}",
+            f"see {logs / 'worker.log'}, then `exports start` again",
+        )

@@ -77,7 +77,7 @@ def preview(source: Source, export: Export, bounds: Bounds, limit: int) -> Shown
     rows = [row for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)]
     compiled = statement.compile(source.connection, compile_kwargs={"literal_binds": True})
     return Shown(
-        str(compiled).replace("%%", "%") if source.dialect == "postgresql" else str(compiled),
+        str(compiled).replace("%%", "%") if "format" in compiled.dialect.paramstyle else str(compiled),
         tuple((column.name, column.type_text) for column in result_columns),
         tuple(rows),
     )

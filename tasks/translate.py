@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from catalog.errors import Code, ExportError
 
-#: PostgreSQL's SQLSTATE, or its class of two characters, and what it means here.
+#: PostgreSQL's SQLSTATE (some are MySQL's too), or its class of two characters, and what it means here.
 #: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BY_SQLSTATE: dict[str, Code] = {
     "28": Code.SOURCE_AUTH,
@@ -20,6 +20,8 @@ _BY_SQLSTATE: dict[str, Code] = {
     "42501": Code.SOURCE_DENIED,
     "42P01": Code.COLUMN_MISSING,
     "42703": Code.COLUMN_MISSING,
+    "42S02": Code.COLUMN_MISSING,
+    "42S22": Code.COLUMN_MISSING,
     "3F": Code.COLUMN_MISSING,
     "25006": Code.QUERY_INVALID,
     "22021": Code.VALUE_UNENCODABLE,
@@ -28,6 +30,7 @@ _BY_SQLSTATE: dict[str, Code] = {
     "25P03": Code.SOURCE_TIMEOUT,
     "25P04": Code.SOURCE_TIMEOUT,
     "55P03": Code.SOURCE_TIMEOUT,
+    "70100": Code.SOURCE_TIMEOUT,
     "57P": Code.SOURCE_LOST,
     "08": Code.SOURCE_LOST,
     "40": Code.SOURCE_CONFLICT,
@@ -36,24 +39,27 @@ _BY_SQLSTATE: dict[str, Code] = {
     "XX": Code.SOURCE_LOST,
 }
 
+#: What ODBC and MySQL say of many things: their words say more.
+_VAGUE = {"HY000", "42000"}
+
 #: Words of drivers that give no SQLSTATE, or none while connecting; the first that is found counts.
 _BY_WORDS: list[tuple[str, Code]] = [
+    (r"syntax error|error in your sql syntax|near \"", Code.SQL_ERROR),
     (r"could not decode to utf-8", Code.VALUE_UNENCODABLE),
     (r"password authentication failed|access denied|no password supplied|authentication|pg_hba", Code.SOURCE_AUTH),
     (r'role ".*" does not exist|database ".*" does not exist|unknown database', Code.SOURCE_AUTH),
     (r"attempt to write a readonly|readonly database|read-only", Code.QUERY_INVALID),
     (r"only execute one statement", Code.QUERY_INVALID),
     (r"no such (table|column)|doesn't exist|unknown column|unknown table", Code.COLUMN_MISSING),
-    (r"permission denied|not authorized", Code.SOURCE_DENIED),
+    (r"permission denied|not authorized|command denied", Code.SOURCE_DENIED),
     (r"database is locked|database table is locked", Code.SOURCE_CONFLICT),
-    (r"interrupted|timeout expired while|statement timeout", Code.SOURCE_TIMEOUT),
+    (r"interrupted|timeout expired while|statement timeout|lock wait timeout", Code.SOURCE_TIMEOUT),
     (
         r"not a database|unable to open|could not translate|connection refused|failed to resolve",
         Code.SOURCE_UNREACHABLE,
     ),
     (r"can't connect|connection timeout|timeout expired|name or service", Code.SOURCE_UNREACHABLE),
     (r"server closed the connection|terminating connection|lost connection|gone away|connection", Code.SOURCE_LOST),
-    (r"syntax error|near \"", Code.SQL_ERROR),
 ]
 
 _HINTS: dict[Code, str] = {
@@ -106,7 +112,8 @@ def translate(error: DBAPIError, name: str, url: URL, *, connected: bool) -> Exp
 
 
 def _code(error: DBAPIError, text: str, *, connected: bool) -> Code:
-    if sqlstate := _sqlstate(error):
+    sqlstate = _sqlstate(error)
+    if sqlstate and sqlstate not in _VAGUE:
         known = (_BY_SQLSTATE.get(sqlstate[:length]) for length in (5, 3, 2))
         return next((code for code in known if code is not None), Code.SQL_ERROR)
     for words, code in _BY_WORDS:

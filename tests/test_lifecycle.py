@@ -34,7 +34,7 @@ def test_a_definition_becomes_a_flow_and_a_deployment_of_its_own(prefect: Worksh
     export_id = prefect.export(schedule=NIGHTLY, file={"name": "o_{date:%Y%m%d}.csv"})
     prefect.run("activate", export_id)
     deployment, project, export = deployment_of(export_id), load_project(), prefect.load(export_id)
-    assert deployment.entrypoint == f"flows.exports.{export_id}" and deployment.version == export.hash[:12]
+    assert deployment.entrypoint == f"flows.exports.{export_id}" and deployment.version == export.hash
     assert deployment.parameters == {"since": None, "until": None, "definition": export.frozen()}
     assert set(deployment.tags) == {
         "export",
@@ -207,6 +207,7 @@ def test_list_filters_combine(prefect: Workshop) -> None:
     assert listed[0].keys() >= keys and listed[0]["last_run"] is None
     assert len(prefect.json("list", "--database", "crm", "--type", "periodic_full")) == 2
     prefect.run("list", "--status", "asleep", exit_code=2)
+    prefect.run("list", "--type", "nonsense", exit_code=2)
 
 
 def test_scheduled_runs_are_really_made(prefect: Workshop) -> None:

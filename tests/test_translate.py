@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from postgres_server import Postgres
 from prefect_server import free_port
-from sqlalchemy import text
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
 
 from catalog.connections import Database
 from catalog.definition import Export
@@ -17,6 +18,7 @@ from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
 from tasks.connect import Source, open_source
 from tasks.read import open_rows, verify
+from tasks.translate import translate
 
 NO_SECRETS = str
 TABLE = "CREATE TABLE people (id int, name text); INSERT INTO people VALUES (1, 'Hunter'), (2, 'Zoë')"
@@ -179,3 +181,31 @@ def test_a_url_that_cannot_be_used_names_no_password(url: str, code: Code, hint:
     error = failure(url)
     assert error.code is code and hint in str(error.hint)
     assert "hunter2" not in logged(error)
+
+
+class _Told(Exception):
+    """What a driver raises: some echo the whole connection string, some the values."""
+
+    def __init__(self, text: str, sqlstate: str | None) -> None:
+        super().__init__(text)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "words", "code"),
+    [
+        (None, "[ODBC] Login failed, authentication: PWD=hunter@2;UID=me", Code.SOURCE_AUTH),
+        (None, "cannot open postgresql://me:hunter%402@db", Code.SQL_ERROR),
+        ("42S22", "(1054, \"Unknown column 'nope' in 'SELECT'\")", Code.COLUMN_MISSING),
+        ("42000", "(1142, \"SELECT command denied to user 'e' for table 't'\")", Code.SOURCE_DENIED),
+        ("42000", "(1064, \"You have an error in your SQL syntax near 'connection'\")", Code.SQL_ERROR),
+        ("HY000", "(2013, 'Lost connection to MySQL server during query')", Code.SOURCE_LOST),
+        ("70100", "(1969, 'Query execution was interrupted (max_statement_time exceeded)')", Code.SOURCE_TIMEOUT),
+        ("40001", "(1213, 'Deadlock found when trying to get lock')", Code.SOURCE_CONFLICT),
+        ("P0001", "the connection of things", Code.SQL_ERROR),
+    ],
+)
+def test_what_other_drivers_say(sqlstate: str | None, words: str, code: Code) -> None:
+    url = make_url("mysql+pymysql://me:hunter%402@db/crm")
+    error = translate(DBAPIError("SELECT", {}, _Told(words, sqlstate)), "crm", url, connected=True)
+    assert error.code is code and "hunter" not in str(error)

@@ -25,8 +25,8 @@ _FOUND = TypeVar("_FOUND")
 ONE_SHOT, FULL, INCREMENTAL, FAILING = "profiles_belgium", "products_daily", "orders_new", "subscriptions_partner"
 
 
-def run_demo() -> None:
-    """Run the demo from nothing; an earlier demo's folder is replaced.
+def run_demo() -> list[RunReport]:
+    """Run the demo from nothing and return its reports; an earlier demo's folder is replaced.
 
     Raises ExportError when a run does not end as it should.
     """
@@ -38,8 +38,7 @@ def run_demo() -> None:
         (_FOLDER / "drop").mkdir()
         output.say("2. Starting a Prefect server and a worker (the first start takes some seconds)")
         with _prefect() as api, worker(api, "exports", {}, _FOLDER / "logs" / "worker.log"):
-            reports = _deliver()
-        _show(reports)
+            return _deliver()
 
 
 def serve_demo() -> None:
@@ -122,7 +121,8 @@ def _expect(report: RunReport, status: str) -> None:
         )
 
 
-def _show(reports: Sequence[RunReport]) -> None:
+def show_reports(reports: Sequence[RunReport]) -> None:
+    """The demo's reports as a table, where the files are, and where to look next."""
     output.say("\nThe reports, as `exports report` draws them from Prefect and the ledger:\n")
     output.runs_words(reports)
     output.say("\nThe files:")

@@ -1,20 +1,18 @@
-"""What a reviewer broke: odd orders of commands, edits in Prefect's UI, and runs with an odd life."""
+"""Odd orders of commands, edits in Prefect's UI, several hands at once, and runs with an odd life."""
 
+import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.flow_engine import run_flow
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry, Cancelled, Failed, Pending, Scheduled
 from workshop import Workshop
 
 from deployments.prefect_api import prefect_api
-from flows.exports import export_flow
+from manage import output
 
 NIGHTLY = {"cron": "0 2 * * *", "timezone": "Europe/Brussels"}
 
@@ -54,7 +52,9 @@ def test_a_deployment_of_somebody_else_is_not_overwritten(prefect: Workshop) -> 
     export_id = prefect.export()
     with prefect_api() as client:
         flow_id = client.create_flow_from_name(export_id)
-        theirs = client.create_deployment(flow_id, export_id, description="theirs", entrypoint="their.flow", paused=False)
+        theirs = client.create_deployment(
+            flow_id, export_id, description="theirs", entrypoint="their.flow", paused=False
+        )
     try:
         for command in (["apply"], ["run", export_id]):
             assert prefect.json(*command, exit_code=1)["error"]["code"] == "DEFINITION_DUPLICATE"
@@ -128,30 +128,6 @@ def test_a_beginning_that_would_be_passed_over_is_refused(prefect: Workshop) -> 
     assert status_of(prefect, export_id) == "draft"
 
 
-def test_the_code_of_a_run_whose_ledger_is_gone(prefect: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    prefect.sqlite()
-    export_id = prefect.export()
-    prefect.run("apply")
-    with prefect_api() as client:
-        run = client.create_flow_run_from_deployment(deployment_of(export_id).id, state=Pending())
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("EXPORTS_LEDGER", f"sqlite:///{prefect.drop}")
-        run_flow(export_flow(export_id), flow_run=run, parameters=run.parameters, return_type="state")
-    report = prefect.json("report", export_id, "--run", str(run.id))
-    assert report["error_code"] == "LEDGER_UNREACHABLE" and report["relaunchable"]
-
-
-def test_a_delivered_run_does_not_fail_for_its_artifact(prefect: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    prefect.sqlite()
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise RuntimeError("no artifacts today")
-
-    monkeypatch.setattr("flows.report.create_markdown_artifact", refuse)
-    report = prefect.json("run", prefect.export())
-    assert report["status"] == "succeeded" and report["message"].startswith("orders.csv: 3 rows")
-
-
 def test_an_edited_one_shot_waits_with_its_new_definition_and_moment(prefect: Workshop) -> None:
     prefect.sqlite()
     one_shot = {"type": "one_shot", "target": None}
@@ -201,14 +177,6 @@ def test_a_broken_definition_does_not_keep_its_schedule_from_being_switched_off(
     (prefect.catalog_folder / "exports" / f"{export_id}.yaml").write_text("name: [")
     assert prefect.json("unschedule", export_id)["status"] == "draft"
     assert not deployment_of(export_id).schedules[0].active
-
-
-def test_an_address_that_is_no_prefect_api_is_said(prefect: Workshop, prefect_url: str) -> None:
-    prefect.sqlite()
-    export_id = prefect.export()
-    with temporary_settings({PREFECT_API_URL: prefect_url.removesuffix("/api")}):
-        for command in (["list"], ["report", export_id], ["activate", export_id], ["plan"]):
-            assert prefect.json(*command, exit_code=1)["error"]["code"] == "PREFECT_UNREACHABLE", command
 
 
 def test_what_vanishes_from_prefect_meanwhile_is_said(prefect: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,4 +230,23 @@ def test_a_worker_that_ends_by_itself_is_an_error(prefect: Workshop, monkeypatch
 
     monkeypatch.setattr("manage.server.worker", lambda *_: nullcontext(Gone()))
     result = prefect.run("start", exit_code=1)
-    assert result.stderr.splitlines()[-2].startswith("Error: PREFECT_UNREACHABLE: the worker") and Path
+    assert "Error: PROCESS_VANISHED: the worker ended" in result.stderr
+
+
+def test_since_is_for_what_changed_and_not_for_what_is_new(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.incremental()
+    prefect.run("run", export_id)
+    prefect.incremental(export_id, table=None, query="SELECT * FROM orders WHERE id > 1")
+    new = prefect.incremental(prefect.id("new"), file={"name": "new_{run}.csv"})
+    prefect.run("apply", "--since", "now")
+    assert prefect.json("show", export_id)["definition"]["cursor"]["start"] is not None
+    assert prefect.json("run", new)["rows"] == 3
+
+
+def test_data_that_looks_like_markup_is_shown_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    output.table(["name"], [["[/b] [red]x :smile:"]])
+    assert "[/b] [red]x :smile:" in capsys.readouterr().out
