@@ -76,7 +76,13 @@ def _compare(workspace: Workspace) -> tuple[list[Difference], dict[str, Export],
     exports = {name: keep_start(export, standing.get(name)) for name, export in workspace.catalog.exports.items()}
     specs = {name: workspace.compile(export) for name, export in exports.items()}
     active = [name for name, deployment in standing.items() if is_active(deployment)]
-    found = compare(specs, standing.values(), active)
+    registered = workspace.ledger.registered()
+    found = [
+        replace(entry, change="edited", details=("ledger",))
+        if entry.change == "same" and exports[entry.export].hash not in registered
+        else entry
+        for entry in compare(specs, standing.values(), active)
+    ]
     return [_with_waiting(workspace, entry, exports, standing) for entry in found], exports, standing
 
 

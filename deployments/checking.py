@@ -95,7 +95,9 @@ def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -
     """The SQL, window, file name and first rows of a run that would start now; nothing is changed."""
     now = datetime.now(UTC)
     newest = ledger.newest(export.id)
-    bounds = next_bounds(export, newest.bounds.high if newest else None, now) or Bounds()
+    earlier = ledger.definition(newest.definition) if newest else None
+    goes_on = earlier is not None and earlier.source_key == export.source_key
+    bounds = next_bounds(export, newest.bounds.high if newest and goes_on else None, now) or Bounds()
     fields = NameFields(
         logical_time=now,
         timezone=export.timezone,

@@ -250,3 +250,23 @@ def test_data_that_looks_like_markup_is_shown_as_it_is(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     output.table(["name"], [["[/b] [red]x :smile:"]])
     assert "[/b] [red]x :smile:" in capsys.readouterr().out
+
+
+def test_a_ledger_that_was_lost_is_a_difference_that_apply_mends(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.export(schedule=NIGHTLY)
+    prefect.run("activate", export_id)
+    (prefect.folder / "state" / "ledger.sqlite").unlink()
+    assert [(entry["change"], entry["details"]) for entry in prefect.json("plan")] == [("edited", ["ledger"])]
+    prefect.run("apply")
+    assert prefect.json("plan") == [] and status_of(prefect, export_id) == "scheduled"
+    assert prefect.json("run", export_id)["status"] == "succeeded"
+
+
+def test_a_preview_after_a_change_of_source_begins_where_the_run_would(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.incremental()
+    prefect.run("run", export_id)
+    assert prefect.json("preview", export_id)["window"]["since"] is not None
+    prefect.incremental(export_id, table=None, query="SELECT * FROM orders WHERE id > 1")
+    assert prefect.json("preview", export_id)["window"]["since"] is None

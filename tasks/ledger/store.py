@@ -60,6 +60,10 @@ class Ledger:
                     connection.execute(insert(tables.definition).values(row))
         return export.hash
 
+    def registered(self) -> set[str]:
+        """The hashes of all definitions that were ever registered."""
+        return {row["hash"] for row in self._read(select(tables.definition.c.hash))}
+
     def definition(self, digest: str) -> Export | None:
         """The definition of that hash, or None when it was never registered."""
         rows = self._read(select(tables.definition.c.json).filter_by(hash=digest))
