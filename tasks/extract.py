@@ -114,8 +114,11 @@ class _Parts:
         before = self.rows
         with self._sink(part, files, before) as sink:
             writer = open_writer(self._file, columns, cast(BinaryIO, sink), before)
-            yield writer
-            writer.close()
+            try:
+                yield writer
+            finally:
+                # A failed part too: a compressor left open would write when it is collected, into a closed file.
+                writer.close()
 
     @contextmanager
     def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[_HashingFile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -135,6 +135,9 @@ def _time(value: Any) -> time:
     if isinstance(value, str):
         _refuse_finer(value)
         return _time(time.fromisoformat(value))
+    if isinstance(value, timedelta) and timedelta() <= value < timedelta(days=1):
+        # MySQL's TIME is a span of time; within a day it is the time of day that it was meant as.
+        return (datetime.min + value).time()
     # Arrow would drop the zone without a word.
     if isinstance(value, time) and value.tzinfo is None:
         return value
