@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from workshop import Workshop
@@ -17,6 +18,19 @@ from deployments.project import load_project
 from manage.server import server, worker
 
 QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+
+NIGHTLY = {"cron": "0 2 * * *", "timezone": "Europe/Brussels"}
+
+
+def deployment_of(export_id: str) -> DeploymentResponse:
+    """What Prefect holds of an export."""
+    with prefect_api() as client:
+        return client.read_deployment_by_name(f"{export_id}/{export_id}")
+
+
+def status_of(workshop: Workshop, export_id: str) -> str:
+    """The export's status, as the command lists it."""
+    return next(entry["status"] for entry in workshop.json("list") if entry["id"] == export_id)
 
 
 def free_port() -> int:

@@ -6,26 +6,15 @@ from uuid import UUID
 
 import pytest
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Pending, Running, Scheduled
+from prefect_server import NIGHTLY, deployment_of, status_of
 from workshop import Workshop
 
 from deployments.apply import deploy
 from deployments.prefect_api import prefect_api
 from deployments.project import load_project
 from deployments.workspace import open_workspace
-
-NIGHTLY = {"cron": "0 2 * * *", "timezone": "Europe/Brussels"}
-
-
-def deployment_of(export_id: str) -> DeploymentResponse:
-    with prefect_api() as client:
-        return client.read_deployment_by_name(f"{export_id}/{export_id}")
-
-
-def status_of(workshop: Workshop, export_id: str) -> str:
-    return next(entry["status"] for entry in workshop.json("list") if entry["id"] == export_id)
 
 
 def test_a_definition_becomes_a_flow_and_a_deployment_of_its_own(prefect: Workshop) -> None:

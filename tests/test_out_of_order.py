@@ -7,23 +7,12 @@ from uuid import UUID
 
 import pytest
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.responses import DeploymentResponse
 from prefect.states import AwaitingRetry, Cancelled, Failed, Pending, Scheduled
+from prefect_server import NIGHTLY, deployment_of, status_of
 from workshop import Workshop
 
 from deployments.prefect_api import prefect_api
 from manage import output
-
-NIGHTLY = {"cron": "0 2 * * *", "timezone": "Europe/Brussels"}
-
-
-def deployment_of(export_id: str) -> DeploymentResponse:
-    with prefect_api() as client:
-        return client.read_deployment_by_name(f"{export_id}/{export_id}")
-
-
-def status_of(workshop: Workshop, export_id: str) -> str:
-    return next(entry["status"] for entry in workshop.json("list") if entry["id"] == export_id)
 
 
 def edited(export_id: str, **definition: Any) -> None:
