@@ -33,6 +33,8 @@ def data(value: Any) -> None:
 def text(line: str) -> None:
     """Print one line of data on stdout."""
     sys.stdout.write(line + "\n")
+    # In a pipe, data and talk would otherwise come in another order than they were said.
+    sys.stdout.flush()
 
 
 def say(line: str) -> None:

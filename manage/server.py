@@ -80,12 +80,16 @@ def server(port: int, environment: Mapping[str, str], log: Path) -> Iterator[str
 
 
 def end_like_ctrl_c() -> None:
-    """Let SIGTERM end this process as ctrl-c does, so that server and worker go with it."""
+    """Let SIGTERM end this process as ctrl-c does, so that server and worker go with it.
+
+    Ctrl-c itself is asked for too: a process that a script started in the background ignores it otherwise.
+    """
 
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def _refuse_taken(port: int) -> None:

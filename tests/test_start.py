@@ -50,7 +50,11 @@ def test_start_runs_server_and_worker_until_it_is_ended(
             assert workshop.wait_for(ended) == "COMPLETED" and len(workshop.files()) == 1
         finally:
             everything.send_signal(end)
-            _, said = everything.communicate(timeout=60)
+            try:
+                _, said = everything.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                everything.kill()
+                raise
     assert everything.returncode == 0 and "Prefect UI: http://127.0.0.1:" in said
     assert not note.exists()
     with pytest.raises(httpx.TransportError):
