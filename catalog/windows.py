@@ -13,6 +13,7 @@ from typing import Literal
 
 from catalog.definition import Cursor, Export
 from catalog.errors import Code, ExportError
+from catalog.naming import fill_part
 
 Kind = Literal["scheduled", "backfill", "full"]
 
@@ -64,6 +65,11 @@ class Window:
     folder: str
     file_name: str
     state: State = State.PLANNED
+
+    @property
+    def first_name(self) -> str:
+        """The name of its file, or of the first of its parts."""
+        return fill_part(self.file_name, 1)
 
 
 def instant(moment: datetime) -> str:
