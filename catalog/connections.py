@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from catalog.definition import Frozen, Label, Text
+from catalog.model import Frozen, Label, Text
 from catalog.schedule import check_timezone
 
 

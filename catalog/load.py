@@ -13,10 +13,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from catalog.connections import Database, Target
-from catalog.definition import ID_PATTERN, Export
+from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.explain import explain, found_at
 from catalog.literal_secrets import literal_secrets
+from catalog.model import ID_PATTERN
 from catalog.naming import example
 from catalog.places import catalog_folder
 from catalog.problem import Problem as Problem

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal
 
-from catalog.definition import Cursor, Export
+from catalog.cursor import Cursor
+from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.naming import fill_part
 
@@ -24,14 +25,16 @@ class State(StrEnum):
     PLANNED = "PLANNED"
     EXTRACTED = "EXTRACTED"
     PUBLISHING = "PUBLISHING"
+    AMBIGUOUS = "AMBIGUOUS"
     COMMITTED = "COMMITTED"
     EMPTY = "EMPTY"
     SUPERSEDED = "SUPERSEDED"
+    ABANDONED = "ABANDONED"
 
     @property
     def settled(self) -> bool:
         """Whether nothing remains to be done."""
-        return self in (State.COMMITTED, State.EMPTY, State.SUPERSEDED)
+        return self in (State.COMMITTED, State.EMPTY, State.SUPERSEDED, State.ABANDONED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class Bounds:
 class Window:
     """An allotted window, as it stands in the ledger: everything a run needs is fixed here.
 
-    `folder` and `file_name` are resolved but for `{part}`. `definition` is the hash it is extracted with.
+    `folder` and `file_name` are resolved but for `{part}`. `definition` is the hash it is extracted with, `source` what
+    identified the source when it was allotted (modes `xid` and `guarded`).
     """
 
     id: str
@@ -64,6 +68,7 @@ class Window:
     run_id: str
     folder: str
     file_name: str
+    source: str | None = None
     state: State = State.PLANNED
 
     @property
@@ -77,19 +82,49 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def next_bounds(export: Export, previous_high: str | None, logical_time: datetime) -> Bounds | None:
-    """The bounds of the window after `previous_high` (None: the first), or None when no time has passed.
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """How far a source is settled, as its database said at one moment (modes `xid` and `guarded`).
 
-    Full and one-shot exports have no bounds. In mode `lag` the upper bound is the logical time minus the lag.
+    Every row below `high` (a bound as windows store it) is there to be read, and none will come after. `until` is
+    `high` as a time, for names and reports. `source` identifies the source; `held_by` says in words who keeps the
+    bound back, None when nobody does.
+    """
+
+    high: str
+    until: datetime
+    source: str
+    held_by: str | None = None
+
+
+def next_bounds(
+    export: Export, previous: Bounds | None, logical_time: datetime, frontier: Frontier | None = None
+) -> Bounds | None:
+    """The bounds of the window after `previous` (None: the first), or None when nothing can be new.
+
+    Full and one-shot exports have no bounds. In mode `lag` the upper bound is the logical time minus the lag; in the
+    other modes it is the source's `frontier`.
     """
     if export.cursor is None:
         return Bounds()
     cursor = export.cursor
-    until = (logical_time - cursor.lag).astimezone(UTC)
-    since = datetime.fromisoformat(previous_high) if previous_high is not None else _start(cursor, export)
-    if since is not None and until <= since:
+    low, since = (previous.high, previous.until) if previous else (None, None)
+    if low is None and (start := _start(cursor, export)) is not None:
+        low, since = instant(start), start
+    if frontier is None:
+        until = (logical_time - cursor.lag).astimezone(UTC)
+        high = instant(until)
+    else:
+        high, until = frontier.high, frontier.until
+    if low is not None and not _is_before(low, high, cursor):
         return None
-    return Bounds(instant(since) if since else None, instant(until), since, until)
+    return Bounds(low, high, since, until)
+
+
+def _is_before(low: str, high: str, cursor: Cursor) -> bool:
+    if cursor.mode == "xid":
+        return int(low) < int(high)
+    return datetime.fromisoformat(low) < datetime.fromisoformat(high)
 
 
 def explicit_bounds(export: Export, since: datetime | None, until: datetime | None) -> Bounds | None:

@@ -97,7 +97,7 @@ def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -
     newest = ledger.newest(export.id)
     earlier = ledger.definition(newest.definition) if newest else None
     goes_on = earlier is not None and earlier.source_key == export.source_key
-    bounds = next_bounds(export, newest.bounds.high if newest and goes_on else None, now) or Bounds()
+    bounds = next_bounds(export, newest.bounds if newest and goes_on else None, now) or Bounds()
     fields = NameFields(
         logical_time=now,
         timezone=export.timezone,

@@ -12,7 +12,7 @@ from typing import Any
 
 from prefect import Flow
 
-from catalog.definition import ID_PATTERN
+from catalog.model import ID_PATTERN
 from flows.run import run
 
 _VALID = re.compile(ID_PATTERN)

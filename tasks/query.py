@@ -76,7 +76,7 @@ def require_column(name: str, names: Sequence[str], key: str) -> None:
 
 
 def _cursor_column(export: Export, names: Sequence[str]) -> ColumnElement[Any]:
-    assert export.cursor is not None, "only incremental exports have a cursor"
+    assert export.cursor is not None and export.cursor.column is not None, "this mode has a cursor column"
     require_column(export.cursor.column, names, "cursor.column")
     return column(export.cursor.column)
 

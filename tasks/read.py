@@ -118,6 +118,7 @@ def cursor_range(source: Source, export: Export, columns: Sequence[Column], boun
     """The window's bounds as values of the cursor column, or None without a cursor."""
     if export.cursor is None:
         return None
+    assert export.cursor.column is not None, "this mode has a cursor column"
     require_column(export.cursor.column, [column.name for column in columns], "cursor.column")
     cursor = next(column for column in columns if column.name == export.cursor.column)
     if source.dialect == "sqlite":

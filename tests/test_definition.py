@@ -97,14 +97,17 @@ def test_the_source_key_changes_with_the_source_alone() -> None:
 def test_a_window_follows_the_one_before_it() -> None:
     first = next_bounds(export(), None, NOON)
     assert first == Bounds(None, "2026-11-23T11:59:00.000000+00:00", None, NOON - timedelta(minutes=1))
-    second = next_bounds(export(), first.high, NOON + timedelta(hours=1))
+    second = next_bounds(export(), first, NOON + timedelta(hours=1))
     assert second is not None and (second.low, second.since) == (first.high, first.until)
 
 
 def test_no_time_has_passed() -> None:
-    assert next_bounds(export(), instant(NOON), NOON + timedelta(minutes=1)) is None
-    assert next_bounds(export(), instant(NOON), NOON) is None
-    assert next_bounds(export(), instant(NOON), NOON + timedelta(seconds=60, microseconds=1)) is not None
+    assert next_bounds(export(), Bounds(None, instant(NOON), None, NOON), NOON + timedelta(minutes=1)) is None
+    assert next_bounds(export(), Bounds(None, instant(NOON), None, NOON), NOON) is None
+    assert (
+        next_bounds(export(), Bounds(None, instant(NOON), None, NOON), NOON + timedelta(seconds=60, microseconds=1))
+        is not None
+    )
 
 
 def test_an_export_without_a_cursor_has_no_bounds() -> None:
@@ -130,7 +133,7 @@ def test_a_start_without_a_zone_is_meant_in_the_schedules(start: str, low: str) 
 def test_windows_have_no_gap_and_no_overlap(times: list[datetime]) -> None:
     found: list[Bounds] = []
     for time in times:
-        bounds = next_bounds(export(), found[-1].high if found else None, time)
+        bounds = next_bounds(export(), found[-1] if found else None, time)
         found += [bounds] if bounds else []
     assert all(before.high == after.low for before, after in pairwise(found))
     assert all(str(bounds.low or "") < str(bounds.high) for bounds in found)

@@ -75,7 +75,7 @@ def loaded(catalog: Path, text: str) -> Export:
         (BASE.replace("table: orders\n", ""), 1, None, "either `table` or `query`"),
         (BASE.replace("database: crm\n", ""), 1, "database", "the key `database` is missing"),
         (BASE.replace("  name: a.csv\n", ""), 6, "file", "`file` must be keys and values, not nothing"),
-        (INCREMENTAL + "cursor:\n  lag: 1m\n", 8, "cursor.column", "the key `cursor.column` is missing"),
+        (INCREMENTAL + "cursor:\n  lag: 1m\n", 8, "cursor", "mode `lag` needs `column`"),
         (INCREMENTAL + "cursor:\n  column: x\n  lag: 5 min\n", 10, "cursor.lag", "'5 min' is no duration"),
         (INCREMENTAL + "cursor:\n  column: x\n  lag: 999999999d\n", 10, "cursor.lag", "longer than 100 years"),
         (BASE + "id: orders\n", 8, "id", "`id` is not written"),

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from catalog.definition import CsvOptions, File
 from catalog.errors import Code, ExportError
+from catalog.file import CsvOptions, File
 from tasks.columns import Column, column_of
 from tasks.write import open_writer
 

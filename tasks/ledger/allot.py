@@ -26,14 +26,14 @@ def allot(
     newest = newest_window(connection, export.id)
     kind: Kind = "backfill" if explicit else "scheduled" if export.cursor else "full"
     if newest is None or explicit:
-        generation, previous_high = (newest.generation if newest else 1), None
+        generation, previous = (newest.generation if newest else 1), None
     elif _definition(connection, newest.definition).source_key == export.source_key:
-        generation, previous_high = newest.generation, newest.bounds.high
+        generation, previous = newest.generation, newest.bounds
     else:
-        generation, previous_high = newest.generation + 1, None
+        generation, previous = newest.generation + 1, None
     if kind == "scheduled" and newest is not None and logical_time <= newest.logical_time:
         return Allotment(None, newest)
-    bounds = explicit or next_bounds(export, previous_high, logical_time)
+    bounds = explicit or next_bounds(export, previous, logical_time)
     if bounds is None:
         return Allotment(None, newest)
     window = _named(export, run_id, logical_time, kind, generation, bounds)

@@ -8,7 +8,7 @@ from typing import BinaryIO, Literal, Protocol, cast
 
 import pyarrow as pa
 
-from catalog.definition import File
+from catalog.file import File
 from tasks.columns import Column
 from tasks.write.columnar import ParquetWriter
 from tasks.write.delimited import CsvWriter

@@ -13,8 +13,8 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalog.definition import CsvOptions
 from catalog.errors import Code, ExportError
+from catalog.file import CsvOptions
 from tasks.columns import Column
 
 
