@@ -104,7 +104,8 @@ def test_a_window_follows_the_one_before_it() -> None:
 def test_no_time_has_passed() -> None:
     assert next_bounds(export(), Bounds(None, instant(NOON), None, NOON), NOON + timedelta(minutes=1)) is None
     assert next_bounds(export(), Bounds(None, instant(NOON), None, NOON), NOON) is None
-    assert (
+    just_after = NOON + timedelta(seconds=60, microseconds=1)
+    assert next_bounds(export(), Bounds(None, instant(NOON), None, NOON), just_after) is not None
         next_bounds(export(), Bounds(None, instant(NOON), None, NOON), NOON + timedelta(seconds=60, microseconds=1))
         is not None
     )
