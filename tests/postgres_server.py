@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,15 +32,11 @@ class Postgres:
     def url(self, database: str = "postgres", user: str | None = None, password: str | None = None) -> str:
         return f"postgresql+psycopg://{user or self.user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
+    def conninfo(self, database: str = "postgres") -> str:
+        return f"host=127.0.0.1 port={self.port} user={self.user} password={self.password} dbname={database}"
+
     def connect(self, database: str = "postgres") -> psycopg.Connection:
-        return psycopg.connect(
-            host="127.0.0.1",
-            port=self.port,
-            user=self.user,
-            password=self.password,
-            dbname=database,
-            autocommit=True,
-        )
+        return psycopg.connect(self.conninfo(database), autocommit=True)
 
     def fresh_database(self, *statements: str) -> str:
         """A new database in which the statements were run; returns its name."""
@@ -62,6 +59,13 @@ def _as_server_user() -> list[str]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """A server of its own for as long as the block runs."""
     # Not below pytest's own folder: its parents are closed to the server's user, and socket paths are short.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     server = Postgres(free_port())
