@@ -39,7 +39,16 @@ def no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalPubli
     return same_disk(tmp_path)
 
 
-@pytest.fixture(params=["same disk", "no hard links", "another disk"])
+def no_rename_to_a_free_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalPublisher:
+    # As on NFS, and on systems that have no such call.
+    def refused(source: object, target: object) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr("tasks.publish.no_clobber._rename", refused)
+    return same_disk(tmp_path)
+
+
+@pytest.fixture(params=["same disk", "no hard links", "no rename to a free name", "another disk"])
 def publisher(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[LocalPublisher]:
@@ -48,6 +57,8 @@ def publisher(
         yield same_disk(tmp_path)
     elif request.param == "no hard links":
         yield no_hard_links(tmp_path, monkeypatch)
+    elif request.param == "no rename to a free name":
+        yield no_rename_to_a_free_name(tmp_path, monkeypatch)
     else:
         yield LocalPublisher(request.getfixturevalue("small_disk"))
 

@@ -51,7 +51,7 @@ def take(drop: Path, taken: Path, number: int) -> int:
         names = [entry.name for entry in entries if not entry.name.startswith(".")]
     for name in names:
         mine = taken / f"{number:06d}"
-        os.rename(drop / name, mine)
+        (drop / name).rename(mine)
         digest = hashlib.sha256(mine.read_bytes()).hexdigest()
         with (taken / "log").open("a") as log:
             log.write(json.dumps({"name": name, "sha256": digest, "as": mine.name}) + "\n")
