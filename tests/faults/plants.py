@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ import psycopg
 from catalog.windows import Bounds, instant
 from tasks import deliver
 from tasks.ledger import allot
+from tasks.publish import local
 
 
 def witness_off() -> None:
@@ -83,9 +85,20 @@ def naive_watermark() -> None:
     allot.next_bounds = next_bounds
 
 
+def link_then_unlink() -> None:
+    """A local file gets its final name in two steps, between which it has two."""
+
+    def rename(source: Path, target: Path) -> None:
+        target.hardlink_to(source)
+        source.unlink()
+
+    local.rename_to_free_name = rename
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "witness_off": witness_off,
     "publish_before_record": publish_before_record,
     "committed_before_published": committed_before_published,
     "naive_watermark": naive_watermark,
+    "link_then_unlink": link_then_unlink,
 }
