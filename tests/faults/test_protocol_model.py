@@ -66,9 +66,12 @@ class Drop(RuleBasedStateMachine):
         for death in (dies_at, again_at):
             self._run(self.current, death, instant_consumer)
 
-    @rule(dies_at=st.integers(12, 26), instant_consumer=st.booleans())
-    def a_run_dies_late(self, dies_at: int, instant_consumer: bool) -> None:
-        self._run(self.current, dies_at, instant_consumer)
+    @rule(lives=st.lists(st.tuples(st.integers(5, 27), st.booleans()), min_size=1, max_size=4))
+    def a_run_dies_again_and_again_while_its_target_moves(self, lives: list[tuple[int, bool]]) -> None:
+        for dies_at, moves in lives:
+            self._run(self.current, dies_at, instant_consumer=True)
+            if moves:
+                self.the_target_moves()
 
     @rule()
     def the_consumer_takes(self) -> None:
