@@ -17,6 +17,7 @@ from catalog.load import Catalog, Problem
 from catalog.naming import NameFields, fill_part, render
 from catalog.windows import Bounds, next_bounds
 from flows.report import secret_block
+from tasks.allotting import frontier_of
 from tasks.connect import open_source
 from tasks.ledger import Ledger
 from tasks.publish import open_publisher
@@ -94,10 +95,10 @@ class Preview:
 def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -> Preview:
     """The SQL, window, file name and first rows of a run that would start now; nothing is changed."""
     now = datetime.now(UTC)
-    newest = ledger.newest(export.id)
-    earlier = ledger.definition(newest.definition) if newest else None
-    goes_on = earlier is not None and earlier.source_key == export.source_key
-    bounds = next_bounds(export, newest.bounds if newest and goes_on else None, now) or Bounds()
+    asked = export.cursor is not None and export.cursor.mode != "lag"
+    going = ledger.going_on(export)
+    frontier = frontier_of(export, going.window, now, secret_block) if asked else None
+    bounds = next_bounds(export, going.previous, now, frontier) or Bounds()
     fields = NameFields(
         logical_time=now,
         timezone=export.timezone,

@@ -55,6 +55,7 @@ def _in_prefect(run_id: str) -> Means:
         name=lambda name: report.name_run(run_id, name),
         tell=logger.info,
         warn=logger.warning,
+        bury=lambda dead: report.bury(dead, by=run_id),
         lookup=report.secret_block,
         progress=report.Progress,
     )
