@@ -20,9 +20,10 @@ from flows.report import secret_block
 from tasks.allotting import frontier_of
 from tasks.connect import open_source
 from tasks.ledger import Ledger
+from tasks.lookback import key_columns
 from tasks.publish import open_publisher
 from tasks.read import preview as preview_rows
-from tasks.read import verify
+from tasks.read import source_columns, verify
 
 #: Without these the database cannot be asked, which says nothing about the definition.
 _NOT_ASKED = {Code.SOURCE_UNREACHABLE, Code.SOURCE_AUTH, Code.SECRET_MISSING, Code.DRIVER_MISSING}
@@ -56,6 +57,8 @@ def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
     try:
         with open_source(export.database, catalog.database_of(export), secret_block) as source:
             verify(source, export)
+            if export.cursor is not None and export.cursor.looks_back:
+                key_columns(source, export, source_columns(source, export))
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
     try:
