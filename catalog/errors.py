@@ -4,18 +4,20 @@
      ├─ EDIT      edit the definition, relaunching cannot help
      │    YAML_SYNTAX DEFINITION_INVALID DEFINITION_DUPLICATE DEFINITION_UNREGISTERED SECRET_LITERAL
      │    SCHEDULE_INVALID NAME_INVALID NAME_NOT_UNIQUE NAME_FIELD_UNKNOWN COLUMN_MISSING SQL_ERROR
-     │    QUERY_INVALID CURSOR_TYPE EXPORT_UNKNOWN TARGET_UNSUPPORTED
+     │    QUERY_INVALID CURSOR_TYPE KEY_MISSING EXPORT_UNKNOWN TARGET_UNSUPPORTED
      ├─ FIX       fix something outside, then relaunch
      │    SECRET_MISSING SOURCE_AUTH SOURCE_DENIED DRIVER_MISSING SPOOL_FULL TARGET_DENIED TARGET_FULL
      │    LEDGER_VERSION PACKAGES_MIXED STATUS_REFUSED
      ├─ AUTO      the run tries again by itself, and a relaunch helps too
      │    SOURCE_UNREACHABLE SOURCE_LOST SOURCE_CONFLICT TARGET_UNREACHABLE UPLOAD_MISMATCH
-     │    LEDGER_UNREACHABLE STOPPED PROCESS_VANISHED PREFECT_UNREACHABLE
+     │    LEDGER_UNREACHABLE STOPPED PROCESS_VANISHED PREFECT_UNREACHABLE CLOCK_BEHIND
      ├─ RELAUNCH  a relaunch helps, but only a person should start it
      │    SOURCE_TIMEOUT SPOOL_DAMAGED EXPORT_BUSY CANCELLED INTERNAL
-     └─ DECIDE    a person has to say what is right
-          CURSOR_NULL VALUE_UNENCODABLE FILE_EXISTS FILE_FOREIGN PUBLICATION_UNKNOWN EMPTY_RESULT
-          SOURCE_CHANGED
+     ├─ DECIDE    a person has to say what is right
+     │    CURSOR_NULL VALUE_UNENCODABLE FILE_EXISTS FILE_FOREIGN PUBLICATION_UNKNOWN EMPTY_RESULT
+     │    SOURCE_CHANGED LEDGER_OLD
+     └─ NOTHING   nothing has to be done: another run does the work, or the run succeeded with a warning
+          FENCED_OUT LATE_ROWS
 
 A code is never renamed and never reused: other people's scripts stand on it.
 """
@@ -33,6 +35,7 @@ class Remedy(StrEnum):
     AUTO = "it is tried again by itself; a relaunch helps too"
     RELAUNCH = "relaunch"
     DECIDE = "a person has to decide"
+    NOTHING = "nothing has to be done"
 
 
 class Code(Enum):
@@ -51,6 +54,7 @@ class Code(Enum):
     SQL_ERROR = ("SQL_ERROR", Remedy.EDIT)
     QUERY_INVALID = ("QUERY_INVALID", Remedy.EDIT)
     CURSOR_TYPE = ("CURSOR_TYPE", Remedy.EDIT)
+    KEY_MISSING = ("KEY_MISSING", Remedy.EDIT)
     EXPORT_UNKNOWN = ("EXPORT_UNKNOWN", Remedy.EDIT)
     TARGET_UNSUPPORTED = ("TARGET_UNSUPPORTED", Remedy.EDIT)
 
@@ -74,6 +78,7 @@ class Code(Enum):
     STOPPED = ("STOPPED", Remedy.AUTO)
     PROCESS_VANISHED = ("PROCESS_VANISHED", Remedy.AUTO)
     PREFECT_UNREACHABLE = ("PREFECT_UNREACHABLE", Remedy.AUTO)
+    CLOCK_BEHIND = ("CLOCK_BEHIND", Remedy.AUTO)
 
     SOURCE_TIMEOUT = ("SOURCE_TIMEOUT", Remedy.RELAUNCH)
     SPOOL_DAMAGED = ("SPOOL_DAMAGED", Remedy.RELAUNCH)
@@ -88,6 +93,10 @@ class Code(Enum):
     PUBLICATION_UNKNOWN = ("PUBLICATION_UNKNOWN", Remedy.DECIDE)
     EMPTY_RESULT = ("EMPTY_RESULT", Remedy.DECIDE)
     SOURCE_CHANGED = ("SOURCE_CHANGED", Remedy.DECIDE)
+    LEDGER_OLD = ("LEDGER_OLD", Remedy.DECIDE)
+
+    FENCED_OUT = ("FENCED_OUT", Remedy.NOTHING)
+    LATE_ROWS = ("LATE_ROWS", Remedy.NOTHING)
 
     def __init__(self, text: str, remedy: Remedy) -> None:
         self.text = text

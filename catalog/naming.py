@@ -33,6 +33,8 @@ _PART_FORMAT = re.compile(r"(0[0-9]{1,2})?d?")
 _DIRECTIVES = set("YmdHMSfyjUWVGuwz")
 _LEGAL = re.compile(r"[\w .=+()@,#~-]+")
 _MOST_BYTES = 200
+#: One or two extensions, as `.csv` or `.csv.gz`; numbers behind a dot belong to the name.
+_EXTENSION = re.compile(r"(?:\.[A-Za-z][A-Za-z0-9]{0,7}){1,2}$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,16 @@ def render_folder(pattern: str, fields: NameFields) -> str:
 def fill_part(name: str, part: int) -> str:
     """The name of one part of the file, counted from 1."""
     return re.sub(r"\{part(?::([^}]*))?\}", lambda match: format(part, _int_format(match[1])), name)
+
+
+def beside_schedule(name: str, run_id: str) -> str:
+    """The name of a backfill's file, which no scheduled run has: `orders_20261123_backfill_9f1c2ab0.csv`."""
+    own = run_id[:8]
+    if own in name:
+        return name
+    extension = _EXTENSION.search(name)
+    end = extension.start() if extension else len(name)
+    return f"{name[:end]}_backfill_{own}{name[end:]}"
 
 
 def _int_format(form: str | None) -> str:

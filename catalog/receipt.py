@@ -56,11 +56,13 @@ class RunReport:
     error_hint: str | None
     relaunchable: bool
     delivered_by: str | None
+    notes: tuple[str, ...]
     message: str
 
     def to_json(self) -> dict[str, Any]:
         """The report as `exports report --json` prints it: fields may be added, never renamed."""
         record = asdict(self)
+        record["notes"] = list(self.notes)
         record["files"] = [file.to_json() for file in self.files]
         record["started_at"], record["ended_at"] = _iso(self.started_at), _iso(self.ended_at)
         record["window"] = {"since": _iso(record.pop("since")), "until": _iso(record.pop("until"))}

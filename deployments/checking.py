@@ -17,11 +17,13 @@ from catalog.load import Catalog, Problem
 from catalog.naming import NameFields, fill_part, render
 from catalog.windows import Bounds, next_bounds
 from flows.report import secret_block
+from tasks.allotting import frontier_of
 from tasks.connect import open_source
 from tasks.ledger import Ledger
+from tasks.lookback import key_columns
 from tasks.publish import open_publisher
 from tasks.read import preview as preview_rows
-from tasks.read import verify
+from tasks.read import source_columns, verify
 
 #: Without these the database cannot be asked, which says nothing about the definition.
 _NOT_ASKED = {Code.SOURCE_UNREACHABLE, Code.SOURCE_AUTH, Code.SECRET_MISSING, Code.DRIVER_MISSING}
@@ -55,6 +57,8 @@ def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
     try:
         with open_source(export.database, catalog.database_of(export), secret_block) as source:
             verify(source, export)
+            if export.cursor is not None and export.cursor.looks_back:
+                key_columns(source, export, source_columns(source, export))
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
     try:
@@ -94,10 +98,10 @@ class Preview:
 def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -> Preview:
     """The SQL, window, file name and first rows of a run that would start now; nothing is changed."""
     now = datetime.now(UTC)
-    newest = ledger.newest(export.id)
-    earlier = ledger.definition(newest.definition) if newest else None
-    goes_on = earlier is not None and earlier.source_key == export.source_key
-    bounds = next_bounds(export, newest.bounds if newest and goes_on else None, now) or Bounds()
+    asked = export.cursor is not None and export.cursor.mode != "lag"
+    going = ledger.going_on(export)
+    frontier = frontier_of(export, going.window, now, secret_block) if asked else None
+    bounds = next_bounds(export, going.previous, now, frontier) or Bounds()
     fields = NameFields(
         logical_time=now,
         timezone=export.timezone,

@@ -25,6 +25,7 @@ from catalog.errors import Code, ExportError, from_state_message
 from catalog.receipt import RunReport
 from deployments.prefect_api import PAGE
 from deployments.status import run_status
+from flows.report import notes
 from tasks.ledger import Ledger
 
 _BEGUN = FlowRunFilterState(
@@ -110,13 +111,16 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
     """The report of one run, read back from the Prefect API and the ledger."""
     run_id = str(run.id)
     status = run_status(run.state)
+    vanished = _vanished(ledger, run_id) if status == "running" else None
+    if vanished is not None:
+        status = "failed"
     started, ended = _last_attempt(client, run)
     window = ledger.window_of_run(run_id)
     files = tuple(ledger.delivered_by_run(run_id))
     settled_by = ledger.settled_by(run_id)
     delivered_by = settled_by if settled_by != run_id else None
     message = (run.state.message or "") if run.state else ""
-    code, error_message, error_hint = _error(run) if status == "failed" else (None, None, None)
+    code, error_message, error_hint = vanished or (_error(run) if status == "failed" else (None, None, None))
     return RunReport(
         run_id=run_id,
         export=export_id,
@@ -134,8 +138,19 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
         error_hint=error_hint,
         relaunchable=bool(code and code.relaunchable and delivered_by is None),
         delivered_by=delivered_by,
+        notes=tuple(notes(ledger, run_id)),
         message=message,
     )
+
+
+def _vanished(ledger: Ledger, run_id: str) -> tuple[Code, str, str | None] | None:
+    """Prefect calls a run whose whole machine died Running for ever; the run that took over from it knows better."""
+    attempts = ledger.attempts_of_run(run_id)
+    if not attempts or attempts[0].error_code != Code.PROCESS_VANISHED.text:
+        return None
+    dead = attempts[0]
+    message = f"process {dead.pid} on {dead.host} ended without a word, and another run went on with its work"
+    return Code.PROCESS_VANISHED, message, "see which run delivered its window; if none did, relaunch"
 
 
 def _last_attempt(client: SyncPrefectClient, run: FlowRun) -> tuple[datetime | None, datetime | None]:

@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Completed, Crashed, Failed
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError, state_message
 from catalog.places import ROOT
 from catalog.receipt import DeliveredFile, delivered_line, size_text
 from catalog.windows import Window
+from flows.story import remarks
 from tasks.ledger import Allotment, Ledger
 
 #: How often, in seconds, a long extraction tells how far it is; a shorter one says nothing.
@@ -35,6 +38,21 @@ def name_run(run_id: str, name: str) -> None:
     """Call the flow run after the file of its own window."""
     with get_client(sync_client=True) as client:
         client.update_flow_run(UUID(run_id), name=name)
+
+
+def bury(dead_run_id: str, *, by: str) -> None:
+    """Show a run as crashed whose process is gone: Prefect would call it Running for ever.
+
+    What Prefect has against that is only logged: the ledger knows, and so does the report.
+    """
+    message = f"{Code.PROCESS_VANISHED}: its process ended without a word. Try: nothing: run {by} went on with its work"
+    try:
+        with get_client(sync_client=True) as client:
+            found = client.read_flow_run(UUID(dead_run_id))
+            if found.state is not None and not found.state.is_final() and not found.state.is_scheduled():
+                client.set_flow_run_state(found.id, Crashed(message=message), force=True)
+    except (PrefectException, httpx.HTTPError, ValueError) as error:
+        get_run_logger().warning("run %s could not be shown as crashed (%s)", dead_run_id, type(error).__name__)
 
 
 def secret_block(name: str) -> str:
@@ -85,6 +103,7 @@ def write_report(ledger: Ledger, export: Export, run_id: str, line: str) -> None
     files, own = ledger.delivered_by_run(run_id), ledger.window_of_run(run_id)
     facts = [("outcome", line), ("run", f"`{run_id}`"), ("attempt", str(flow_run.run_count))]
     facts.append(("reported", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"))
+    facts += [("note", note) for note in notes(ledger, run_id)]
     if own is not None:
         facts.append(("window", window_text(own.bounds.since, own.bounds.until)))
         facts.append(("definition", f"`{own.definition[:12]}`"))
@@ -97,10 +116,31 @@ def write_report(ledger: Ledger, export: Export, run_id: str, line: str) -> None
     create_markdown_artifact("\n\n".join(parts), key=artifact_key(export.id), description=line)
 
 
+def notes(ledger: Ledger, run_id: str) -> list[str]:
+    """What a person should know of a run beside its files, one sentence each."""
+    own = ledger.window_of_run(run_id)
+    found = remarks(ledger.findings(own.id)) if own else []
+    if own and (holder := ledger.held_by(own.id)):
+        found.append(f"the upper bound was held back by {holder}")
+    for attempt in ledger.attempts_of_run(run_id):
+        dead = ledger.attempt(attempt.export, attempt.took_over) if attempt.took_over else None
+        if dead is not None:
+            found.append(f"took over from run {dead.run_id}, which died at work on {dead.host}, process {dead.pid}")
+    return found
+
+
 def outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:
     """What a run that did its work has to say, in one line."""
+    line = _outcome(ledger, run_id, allotment)
+    late = [note for note in notes(ledger, run_id) if note.startswith(Code.LATE_ROWS.text)]
+    return "; ".join([line, *late])
+
+
+def _outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:
     if files := ledger.delivered_by_run(run_id):
         return delivered_line(files)
+    if allotment.window is None and allotment.held_by is not None:
+        return f"nothing to deliver yet: the upper bound is held back by {allotment.held_by}"
     if allotment.covered_by is not None:
         return f"nothing to do: run {allotment.covered_by.run_id} covers this time"
     if (settled_by := ledger.settled_by(run_id)) not in (None, run_id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,7 +13,10 @@ from catalog.errors import Code, ExportError, Remedy
 from catalog.windows import Bounds, State, Window
 from tasks import deliver, spool, steps
 from tasks.credentials import Lookup
-from tasks.ledger import Allotment, Ledger, hold
+from tasks.ledger import Allotment, Findings, Ledger, Turn
+
+#: States in which every byte is at the target.
+_SENT = (State.PUBLISHING, State.AMBIGUOUS)
 
 
 class Progress(Protocol):
@@ -30,13 +34,15 @@ class Means:
     """What a run works with, so that its story is the same inside Prefect and without it.
 
     `step` gives one of `tasks.steps` ready to be called; `name` calls the run after its file; `tell` and `warn` say
-    what happens; `progress` follows an extraction of that export, into that file, of as many rows as the last had.
+    what happens; `bury` is told of a run that died at this work; `progress` follows an extraction of that export,
+    into that file, of as many rows as the last had.
     """
 
     step: Callable[[Any, Export], Callable[..., Any]]
     name: Callable[[str], None]
     tell: Callable[[str], None]
     warn: Callable[[str], None]
+    bury: Callable[[str], None]
     lookup: Lookup
     progress: Callable[[Export, str, int | None], Progress]
 
@@ -53,64 +59,104 @@ class Story:
 
     def deliver(self, explicit: Bounds | None) -> Allotment:
         """Allot this run's own window, then work off every outstanding one, the oldest first."""
-        ledger, export = self.ledger, self.export
+        ledger, export, means = self.ledger, self.export, self.means
         _refuse_unregistered(ledger, export)
-        allotment: Allotment = self._step(steps.allot_window)(ledger, export, self.id, self.logical_time, explicit)
+        allotment: Allotment = self._step(steps.allot_window)(
+            ledger, export, self.id, self.logical_time, explicit, means.lookup
+        )
         own = allotment.window
-        self.means.name(own.first_name if own else f"{export.id}: nothing to do")
-        with hold(ledger.url, export.id, self.id, on_wait=self._wait):
+        means.name(own.first_name if own else f"{export.id}: nothing to do")
+        if allotment.held_by is not None:
+            means.warn(f"the upper bound is held back by {allotment.held_by}")
+        with ledger.take_turn(export.id, self.id, on_wait=self._wait) as turn:
+            self._tell_of_the_dead(turn)
             if own is not None and own.state is State.SUPERSEDED:
-                ledger.revive(own)
-            while window := self._next():
-                self._work_off(window)
+                turn.revive(own)
+            while window := self._next(turn):
+                turn.at = window
+                self._work_off(turn, window)
             spool.sweep(export.id, ledger.outstanding(export.id))
         return allotment
 
-    def _next(self) -> Window | None:
-        """The oldest outstanding window that can still be delivered."""
+    def _next(self, turn: Turn) -> Window | None:
+        """The oldest outstanding window that can still be delivered, and is this run's to deliver."""
         for window in self.ledger.outstanding(self.export.id):
-            if window.kind != "full" or window.run_id == self.id or self._is_sent_as_it_stands(window):
+            if window.run_id == self.id or window.kind == "scheduled":
                 return window
-            self.ledger.supersede(window)
+            if window.kind == "backfill":
+                # Only its own run works on a backfill: one that fails must not stop the schedule.
+                continue
+            if self._is_sent_as_it_stands(window):
+                return window
+            turn.supersede(window)
         return None
 
     def _is_sent_as_it_stands(self, window: Window) -> bool:
         # Yesterday's table cannot be read today: only what was extracted then can still be sent.
-        return window.state is State.PUBLISHING or spool.stands(self.ledger.extracted(window.id))
+        return window.state in _SENT or self._stands(window)
 
-    def _work_off(self, window: Window) -> None:
+    def _stands(self, window: Window) -> bool:
+        """Whether the spool holds what is still to be uploaded; a lost manifest is made again."""
+        files = {file.part: file for file in self.ledger.extracted(window.id)}
+        wanted = [
+            files[delivery.part]
+            for delivery in self.ledger.deliveries(window.id)
+            if delivery.state in (State.PLANNED, State.EXTRACTED) and delivery.part in files
+        ]
+        lost = [file for file in wanted if not spool.stands([file])]
+        if [file.kind for file in lost] == ["manifest"] and len(wanted) < len(files):
+            spool.write_manifest(window, list(files.values()))
+            return True
+        return bool(files) and not lost
+
+    def _work_off(self, turn: Turn, window: Window) -> None:
         export = self.ledger.definition(window.definition) or self.export
-        if window.state is not State.PUBLISHING and not spool.stands(self.ledger.extracted(window.id)):
-            export = self._extract(window, export)
+        if not self._stands(window) and not self._all_sent(window):
+            export = self._extract(turn, window, export)
         for parcel in deliver.parcels(self.ledger, window):
-            publisher = deliver.publisher_of(parcel.delivery.target, self.means.lookup)
-            replace = deliver.may_replace(self.ledger, export, publisher, parcel)
-            sent = self._step(steps.upload)(self.ledger, publisher, parcel)
-            self._step(steps.publish)(publisher, sent, replace=replace)
-            self._step(steps.commit)(self.ledger, sent, self.id)
+            with closing(deliver.publisher_of(parcel.delivery.target, self.means.lookup)) as publisher:
+                replace = deliver.may_replace(self.ledger, export, publisher, parcel)
+                sent = self._step(steps.upload)(self.ledger, turn, publisher, parcel)
+                self._step(steps.publish)(turn, publisher, sent, replace=replace)
+                self._step(steps.commit)(turn, sent)
         spool.discard(window)
 
-    def _extract(self, window: Window, export: Export) -> Export:
+    def _all_sent(self, window: Window) -> bool:
+        """Whether nothing of the window is left to be uploaded."""
+        deliveries = self.ledger.deliveries(window.id)
+        return all(delivery.state in _SENT or delivery.state.settled for delivery in deliveries)
+
+    def _extract(self, turn: Turn, window: Window, export: Export) -> Export:
         """Bring the window's rows into the spool, and return the definition that it was possible with."""
         progress = self.means.progress(export, window.file_name, self._rows_of_last_file())
         try:
-            found = self._step(steps.extract)(self.ledger, export, window, self.id, self.means.lookup, progress)
+            found = self._step(steps.extract)(self.ledger, turn, export, window, self.means.lookup, progress)
         except ExportError as error:
             if not self._corrects(export, error):
                 raise
             self.means.tell(f"this window's own definition fails ({error.code}); its correction is used")
-            self.ledger.redefine(window, self.export)
-            return self._extract(window, self.export)
+            turn.redefine(window, self.export)
+            return self._extract(turn, window, self.export)
         progress.finish()
         self.means.tell(f"extracted {found.rows:,} rows into {len(found.files)} files")
-        if found.null_cursors:
-            self.means.warn(f"{found.null_cursors:,} rows without cursor were left out")
+        for remark in remarks(found.findings):
+            self.means.warn(remark)
         return export
 
     def _corrects(self, earlier: Export, error: ExportError) -> bool:
         # A window keeps its definition, but one that can never be read with it would stop the export for ever.
         edited = self.export.hash != earlier.hash and self.export.source_key == earlier.source_key
         return error.code.remedy is Remedy.EDIT and edited
+
+    def _tell_of_the_dead(self, turn: Turn) -> None:
+        dead = turn.took_over
+        if dead is not None:
+            self.means.warn(
+                f"run {dead.run_id} on {dead.host}, process {dead.pid}, at work since "
+                f"{dead.began_at:%Y-%m-%d %H:%M:%S} UTC, ended without a word: this run goes on where it was"
+            )
+            if dead.run_id != self.id:
+                self.means.bury(dead.run_id)
 
     def _rows_of_last_file(self) -> int | None:
         files = [
@@ -125,6 +171,17 @@ class Story:
 
     def _wait(self, holder: str) -> None:
         self.means.tell(f"waiting: another run of this export is at work ({holder})")
+
+
+def remarks(findings: Findings) -> list[str]:
+    """What an extraction found beside its rows, one sentence each."""
+    said = {
+        f"{findings.null_cursors:,} rows without cursor were left out": findings.null_cursors,
+        f"{findings.late:,} of the rows came after an earlier window was read": findings.late,
+        f"{Code.LATE_ROWS}: {findings.missed:,} rows came later than the lookback and are in no file; "
+        "make cursor.lookback longer, and send them with `exports backfill`": findings.missed,
+    }
+    return [text for text, count in said.items() if count]
 
 
 def _refuse_unregistered(ledger: Ledger, export: Export) -> None:

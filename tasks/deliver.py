@@ -13,7 +13,7 @@ from catalog.load import load_target
 from catalog.windows import State, Window
 from tasks import spool
 from tasks.credentials import Lookup
-from tasks.ledger import DOWNLOADS, Delivery, Extracted, Ledger
+from tasks.ledger import DOWNLOADS, Delivery, Extracted, Ledger, Turn
 from tasks.publish.choose import open_downloads, open_publisher
 from tasks.publish.contract import Publisher, Stat, temp_name
 
@@ -50,13 +50,13 @@ def publisher_of(target: str, lookup: Lookup, load: Callable[[str], Target] = lo
     return open_downloads() if target == DOWNLOADS else open_publisher(target, load(target), lookup)
 
 
-def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> Parcel:
+def upload(ledger: Ledger, turn: Turn, publisher: Publisher, parcel: Parcel) -> Parcel:
     """Every byte under the temp name, size checked, then recorded. A delivery that got this far is left as it is.
 
     Returns the parcel as the ledger knows it now, which is the one to publish: it says what the witness rule asks.
     Raises ExportError SPOOL_DAMAGED when the spool's bytes are not the ones that were extracted.
     """
-    if parcel.delivery.state is State.PUBLISHING:
+    if parcel.delivery.state in (State.PUBLISHING, State.AMBIGUOUS):
         return parcel
     if not spool.stands([parcel.file]):
         raise ExportError(
@@ -67,7 +67,7 @@ def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> Parcel:
     folder = parcel.window.folder
     publisher.put(parcel.file.path, folder, parcel.temp_name)
     path = publisher.address(folder, parcel.file.name)
-    ledger.record_publishing(parcel.delivery, parcel.temp_name, path, publisher.identity)
+    turn.record_publishing(parcel.delivery, parcel.temp_name, path, publisher.identity)
     (delivery,) = [
         found
         for found in ledger.deliveries(parcel.window.id)
@@ -76,11 +76,13 @@ def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> Parcel:
     return Parcel(parcel.window, delivery, parcel.file)
 
 
-def publish(publisher: Publisher, parcel: Parcel, *, replace: bool) -> None:
+def publish(turn: Turn, publisher: Publisher, parcel: Parcel, *, replace: bool) -> None:
     """Give the file its final name, unless that has happened: the temp file is the witness.
 
-    Raises ExportError FILE_EXISTS, FILE_FOREIGN or PUBLICATION_UNKNOWN where a person has to decide.
+    Raises ExportError FILE_EXISTS, FILE_FOREIGN or PUBLICATION_UNKNOWN where a person has to decide, and FENCED_OUT
+    when another run has taken over.
     """
+    turn.confirm()
     folder, name = parcel.window.folder, parcel.file.name
     temp, final = publisher.stat(folder, parcel.temp_name), publisher.stat(folder, name)
     if temp is not None:
@@ -90,18 +92,21 @@ def publish(publisher: Publisher, parcel: Parcel, *, replace: bool) -> None:
         else:
             publisher.publish(folder, parcel.temp_name, name, replace=replace)
     elif final is None:
-        _refuse_unknown(publisher, parcel)
+        if not _was_taken(publisher, parcel):
+            turn.record_ambiguous(parcel.delivery)
+            raise _unknown(publisher, parcel)
     elif not _same(final, parcel.file):
+        turn.record_ambiguous(parcel.delivery)
         raise ExportError(
             Code.FILE_FOREIGN,
             f"{publisher.address(folder, name)} holds other bytes than this export published ({final.size} bytes)",
-            "see who wrote it; then move it away",
+            f"see who wrote it; move it away and relaunch, or {_resolve_hint(parcel)}",
         )
 
 
-def commit(ledger: Ledger, parcel: Parcel, run_id: str) -> None:
-    """The file is delivered, by this run."""
-    ledger.record_committed(parcel.delivery, run_id)
+def commit(turn: Turn, parcel: Parcel) -> None:
+    """The file is delivered, by the run whose turn it is."""
+    turn.record_committed(parcel.delivery)
 
 
 def may_replace(ledger: Ledger, export: Export, publisher: Publisher, parcel: Parcel) -> bool:
@@ -116,16 +121,25 @@ def _same(found: Stat, file: Extracted) -> bool:
     return found.size == file.bytes and found.sha256() == file.sha256
 
 
-def _refuse_unknown(publisher: Publisher, parcel: Parcel) -> None:
-    # Temp and final name both gone: published and taken by its consumer, if nothing else can have removed the temp.
+def _was_taken(publisher: Publisher, parcel: Parcel) -> bool:
+    """Temp and final name are both gone: whether that proves that the file was published and taken by its consumer."""
     delivery = parcel.delivery
-    young = datetime.now(UTC) - delivery.updated_at < _WITNESS_AGE
+    young = datetime.now(UTC) - (delivery.publishing_at or delivery.updated_at) < _WITNESS_AGE
     if young and delivery.target_identity == publisher.identity:
         # An unmounted folder shows neither file, and proves nothing.
         publisher.check(parcel.window.folder)
-        return
-    raise ExportError(
+        return True
+    return False
+
+
+def _unknown(publisher: Publisher, parcel: Parcel) -> ExportError:
+    return ExportError(
         Code.PUBLICATION_UNKNOWN,
         f"whether {publisher.address(parcel.window.folder, parcel.file.name)} was published cannot be known any more",
-        "ask whether it arrived",
+        f"ask whether it arrived; then {_resolve_hint(parcel)}",
     )
+
+
+def _resolve_hint(parcel: Parcel) -> str:
+    window = parcel.window
+    return f"`exports ledger {window.export} --resolve {window.id[:8]} sent|again|abandon`"

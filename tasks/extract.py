@@ -19,13 +19,16 @@ from catalog.errors import Code, ExportError
 from catalog.load import load_database
 from catalog.naming import fill_part
 from catalog.windows import Window
+from tasks.clock import refuse_unsettled
 from tasks.columns import Column
 from tasks.connect import open_source
 from tasks.credentials import Lookup
 from tasks.durable import flush_folder
-from tasks.ledger import Extracted
-from tasks.read import open_rows
-from tasks.spool import folder_of, spool_error
+from tasks.ledger import Extracted, Findings
+from tasks.ledger.memory import Memory
+from tasks.lookback import Lookback
+from tasks.read import open_rows, source_columns
+from tasks.spool import folder_of, spool_error, write_manifest
 from tasks.write import FORMS, Writer, open_writer
 
 #: Told how many rows and bytes are written, about once a second.
@@ -35,11 +38,11 @@ _PROGRESS_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What was extracted: the parts in order (none when there is nothing to deliver), and rows left without cursor."""
+    """What was extracted: the parts in order (none when there is nothing to deliver), and what was found beside."""
 
     files: tuple[Extracted, ...]
     rows: int
-    null_cursors: int
+    findings: Findings
 
 
 def extract(
@@ -48,23 +51,37 @@ def extract(
     lookup: Lookup,
     on_progress: OnProgress = lambda rows, size: None,
     load: Callable[[str], Database] = load_database,
+    memory: Memory | None = None,
 ) -> Extraction:
     """Read the window's rows and write its parts into the window's own folder of the spool.
 
+    With `memory`, rows that came after earlier windows were read are among them. The manifest, if one is asked for, is
+    the last part.
     Raises ExportError for whatever stands against it; then nothing is left in the spool.
     """
     folder = folder_of(window)
     parts = _Parts(export, window.file_name, folder, on_progress)
     try:
         with open_source(export.database, load(export.database), lookup) as source:
-            rows = open_rows(source, export, window.bounds, FORMS[export.file.format])
+            if export.cursor is not None and export.cursor.mode == "lag":
+                refuse_unsettled(source, window.bounds)
+            late = None
+            if memory is not None:
+                late = Lookback(source, export, window.bounds, source_columns(source, export), memory)
+            rows = open_rows(
+                source, export, window.bounds, FORMS[export.file.format], late.late_rows() if late else None
+            )
             with closing(rows.batches) as batches:
                 files = parts.write(rows.columns, batches)
+            nulls = rows.null_cursors
+            findings = late.findings(parts.rows, nulls, window.id) if late else Findings(null_cursors=nulls)
+        if export.file.manifest and files:
+            files = (*files, write_manifest(window, files, folder))
     except BaseException:
         for leftover in folder.iterdir():
             leftover.unlink()
         raise
-    return Extraction(files, parts.rows, rows.null_cursors)
+    return Extraction(files, parts.rows, findings)
 
 
 class _Parts:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, column, func, select, table, text
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast, column, func, select, table, text
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
@@ -35,6 +35,39 @@ def build_select(export: Export, columns: Sequence[Column], cursor: CursorRange 
         require_column(name, names, "columns")
     chosen: list[ColumnElement[Any]] = [column(name) for name, _ in wanted]
     return _filtered(select(*chosen), export, names, _range(export, names, cursor))
+
+
+def select_keys(
+    export: Export, columns: Sequence[Column], key: Sequence[str], cursor: CursorRange, *, as_text: bool
+) -> Select[Any]:
+    """The statement that reads the key and the cursor of every row in the range; `as_text` lets the database write."""
+    names = [found.name for found in columns]
+    return _filtered(select(*_key_cells(export, names, key, as_text)), export, names, _range(export, names, cursor))
+
+
+def select_with_keys(
+    export: Export, columns: Sequence[Column], key: Sequence[str], cursor: CursorRange, *, as_text: bool
+) -> Select[Any]:
+    """As `build_select`, with the cells of `select_keys` after the chosen columns."""
+    names = [found.name for found in columns]
+    return build_select(export, columns, cursor).add_columns(*_key_cells(export, names, key, as_text))
+
+
+def _key_cells(export: Export, names: Sequence[str], key: Sequence[str], as_text: bool) -> list[ColumnElement[Any]]:
+    cells: list[ColumnElement[Any]] = [*(column(name) for name in key), _cursor_column(export, names)]
+    # Numbered labels: the same column may stand among the chosen ones under its own name.
+    return [(cast(cell, Text) if as_text else cell).label(f"exports_key_{index}") for index, cell in enumerate(cells)]
+
+
+def count_in_ranges(export: Export, columns: Sequence[Column], ranges: Sequence[CursorRange]) -> Select[Any]:
+    """The statement that counts the rows of each range, in one pass over what lies between the first and the last."""
+    names = [found.name for found in columns]
+    counts = [
+        func.sum(case((and_(*_range(export, names, one, f"_{index}")), 1), else_=0)) for index, one in enumerate(ranges)
+    ]
+    lows, highs = [one.low for one in ranges], [one.high for one in ranges]
+    whole = CursorRange(None if None in lows else min(lows), max(highs))
+    return _filtered(select(*counts), export, names, _range(export, names, whole))
 
 
 def count_null_cursors(export: Export, columns: Sequence[Column]) -> Select[Any]:
@@ -81,12 +114,14 @@ def _cursor_column(export: Export, names: Sequence[str]) -> ColumnElement[Any]:
     return column(export.cursor.column)
 
 
-def _range(export: Export, names: Sequence[str], cursor: CursorRange | None) -> list[ColumnElement[bool]]:
+def _range(
+    export: Export, names: Sequence[str], cursor: CursorRange | None, suffix: str = ""
+) -> list[ColumnElement[bool]]:
     if export.cursor is None or cursor is None:
         return []
     stamped = _cursor_column(export, names)
-    upper = stamped < bindparam("high", cursor.high)
-    return [upper] if cursor.low is None else [stamped >= bindparam("low", cursor.low), upper]
+    upper = stamped < bindparam(f"high{suffix}", cursor.high)
+    return [upper] if cursor.low is None else [stamped >= bindparam(f"low{suffix}", cursor.low), upper]
 
 
 def _filtered(

@@ -5,7 +5,7 @@ In the text form every cell is the canonical text of `tasks.values`; in the type
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -29,6 +29,7 @@ from tasks.query import (
     describe_query,
     largest_cursor,
     require_column,
+    select_with_keys,
 )
 from tasks.statement import refuse_query, refuse_where
 from tasks.typed import to_array
@@ -49,15 +50,35 @@ class Rows:
     null_cursors: int
 
 
-def open_rows(source: Source, export: Export, bounds: Bounds, form: Form) -> Rows:
-    """Read the window's rows. Batches must be consumed while the source is open.
+@dataclass(frozen=True, slots=True)
+class LateRows:
+    """Rows of an earlier span that are read before the window's own: those whose key cells are `wanted`."""
+
+    span: CursorRange
+    key: tuple[str, ...]
+    wanted: Callable[[Sequence[Any]], bool]
+
+
+def open_rows(source: Source, export: Export, bounds: Bounds, form: Form, late: LateRows | None = None) -> Rows:
+    """Read the window's rows, after the `late` ones. Batches must be consumed while the source is open.
 
     Raises ExportError for what is wrong with table, columns, cursor or SQL, and VALUE_UNENCODABLE while reading.
     """
     columns = source_columns(source, export)
     nulls = _null_cursors(source, export, columns)
     statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
-    return Rows(*_run(source, statement, _chosen(export, columns), form), nulls)
+    if source.dialect == "postgresql":
+        prepare_reading(source.connection, form)
+    first = _late_rows(source, export, columns, late) if late else []
+    return Rows(*_run(source, statement, _chosen(export, columns), form, first), nulls)
+
+
+def _late_rows(source: Source, export: Export, columns: Sequence[Column], late: LateRows) -> list[Any]:
+    as_text = source.dialect == "postgresql"
+    statement = select_with_keys(export, columns, late.key, late.span, as_text=as_text)
+    end = -len(late.key) - 1
+    with source.connection.execute(statement) as result:
+        return [row[:end] for row in result if late.wanted(row[end:])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +94,9 @@ def preview(source: Source, export: Export, bounds: Bounds, limit: int) -> Shown
     """The statement with its values written in, and its first rows."""
     columns = source_columns(source, export)
     statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
-    result_columns, batches = _run(source, statement.limit(limit), _chosen(export, columns), "text")
+    if source.dialect == "postgresql":
+        prepare_reading(source.connection, "text")
+    result_columns, batches = _run(source, statement.limit(limit), _chosen(export, columns), "text", [])
     rows = [row for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)]
     compiled = statement.compile(source.connection, compile_kwargs={"literal_binds": True})
     return Shown(
@@ -157,18 +180,15 @@ def _chosen(export: Export, columns: Sequence[Column]) -> tuple[Column, ...]:
 
 
 def _run(
-    source: Source, statement: Select[Any], columns: tuple[Column, ...], form: Form
+    source: Source, statement: Select[Any], columns: tuple[Column, ...], form: Form, first: list[Any]
 ) -> tuple[tuple[Column, ...], Generator[pa.RecordBatch, None, None]]:
-    if source.dialect == "postgresql":
-        prepare_reading(source.connection, form)
     result = source.connection.execute(statement)
     if source.dialect == "postgresql":
         described = describe(result)
         columns = tuple(replace(found, name=named.name) for found, named in zip(described, columns, strict=True))
     chunks = _chunks(result)
-    first: list[Any] = []
     if any(column.arrow is None for column in columns):
-        first = next(chunks, [])
+        first = [*first, *next(chunks, [])]
         columns = tuple(
             guessed(column, [row[index] for row in first]) if column.arrow is None else column
             for index, column in enumerate(columns)

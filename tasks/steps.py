@@ -19,11 +19,13 @@ from catalog.definition import Export
 from catalog.errors import ExportError
 from catalog.windows import Bounds, Window
 from tasks import deliver
+from tasks.allotting import allot
 from tasks.credentials import Lookup
 from tasks.deliver import Parcel
 from tasks.extract import Extraction, OnProgress
 from tasks.extract import extract as extract_window
-from tasks.ledger import Allotment, Ledger
+from tasks.ledger import Allotment, Ledger, Turn
+from tasks.lookback import memory_of
 from tasks.publish import Publisher
 
 P = ParamSpec("P")
@@ -49,35 +51,35 @@ def _step(name: str, task_run_name: str) -> Callable[[Callable[P, R]], Task[P, R
 
 @_step(name="allot window", task_run_name="allot window")
 def allot_window(
-    ledger: Ledger, export: Export, run_id: str, logical_time: datetime, explicit: Bounds | None
+    ledger: Ledger, export: Export, run_id: str, logical_time: datetime, explicit: Bounds | None, lookup: Lookup
 ) -> Allotment:
     """Fix which rows, under which name, before anything is read."""
-    return ledger.allot(export, run_id, logical_time, explicit)
+    return allot(ledger, export, run_id, logical_time, explicit, lookup)
 
 
 @_step(name="extract", task_run_name="extract {window.file_name}")
 def extract(
-    ledger: Ledger, export: Export, window: Window, run_id: str, lookup: Lookup, on_progress: OnProgress
+    ledger: Ledger, turn: Turn, export: Export, window: Window, lookup: Lookup, on_progress: OnProgress
 ) -> Extraction:
     """Bring the window's final bytes into the spool."""
-    extraction = extract_window(export, window, lookup, on_progress)
-    ledger.record_extracted(window, extraction.files, run_id)
+    extraction = extract_window(export, window, lookup, on_progress, memory=memory_of(ledger, export, window))
+    turn.record_extracted(window, extraction.files, extraction.findings)
     return extraction
 
 
 @_step(name="upload", task_run_name="upload {parcel.file.name}")
-def upload(ledger: Ledger, publisher: Publisher, parcel: Parcel) -> Parcel:
+def upload(ledger: Ledger, turn: Turn, publisher: Publisher, parcel: Parcel) -> Parcel:
     """Bring every byte to the target, under a name that no consumer reads."""
-    return deliver.upload(ledger, publisher, parcel)
+    return deliver.upload(ledger, turn, publisher, parcel)
 
 
 @_step(name="publish", task_run_name="publish {parcel.file.name}")
-def publish(publisher: Publisher, parcel: Parcel, *, replace: bool) -> None:
+def publish(turn: Turn, publisher: Publisher, parcel: Parcel, *, replace: bool) -> None:
     """Give the file its final name, in one step."""
-    deliver.publish(publisher, parcel, replace=replace)
+    deliver.publish(turn, publisher, parcel, replace=replace)
 
 
 @_step(name="commit", task_run_name="commit {parcel.file.name}")
-def commit(ledger: Ledger, parcel: Parcel, run_id: str) -> None:
+def commit(turn: Turn, parcel: Parcel) -> None:
     """Record that the file is delivered."""
-    deliver.commit(ledger, parcel, run_id)
+    deliver.commit(turn, parcel)

@@ -1,6 +1,9 @@
 """Fixtures that many test files share."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 # Before Prefect is imported: its log lines stay off the console, as for `exports run` in a pipe.
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
@@ -22,3 +25,9 @@ __all__ = [
     "small_disk",
     "workshop",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _spool_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test saw of a ledger must not be held against another's."""
+    monkeypatch.setenv("EXPORTS_SPOOL", str(tmp_path / "spool_of_test"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from postgres_server import Postgres
 from catalog.definition import Export
 from catalog.naming import fill_part
 from catalog.windows import Bounds, Window
-from tasks.ledger import Extracted, Ledger
+from tasks.ledger import Delivery, Extracted, Ledger, Turn
 
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)
 
@@ -67,6 +67,24 @@ def spooled(folder: Path, window: Window, *contents: bytes) -> list[Extracted]:
         digest = hashlib.sha256(content).hexdigest()
         files.append(Extracted(part, fill_part(window.file_name, part), path, 3, len(content), digest))
     return files
+
+
+def as_turn(ledger: Ledger, work: Callable[[Turn], None], run_id: str = "extractor", export_id: str = "orders") -> None:
+    """Do one thing under the export's lock, in a turn of its own."""
+    with ledger.take_turn(export_id, run_id, wait_seconds=0) as turn:
+        work(turn)
+
+
+def record_extracted(ledger: Ledger, window: Window, files: list[Extracted], run_id: str = "extractor") -> None:
+    as_turn(ledger, lambda turn: turn.record_extracted(window, files), run_id, window.export)
+
+
+def record_publishing(ledger: Ledger, delivery: Delivery, path: str = "/drop/o.csv") -> None:
+    as_turn(ledger, lambda turn: turn.record_publishing(delivery, ".temp", path, "file:///drop"))
+
+
+def record_committed(ledger: Ledger, delivery: Delivery, run_id: str) -> None:
+    as_turn(ledger, lambda turn: turn.record_committed(delivery), run_id)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

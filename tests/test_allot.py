@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledgers import START, a_run, allotted, full, hour, incremental
+from ledgers import START, a_run, allotted, full, hour, incremental, record_extracted
 
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds, State, Window, instant
@@ -37,7 +37,7 @@ def test_a_run_that_asks_again_gets_its_own_window(ledger: Ledger) -> None:
     own = allotted(ledger, incremental(), hour(0), run_id)
     allotted(ledger, incremental(), hour(1))
     assert ledger.allot(incremental(), run_id, hour(0)).window == own == ledger.window_of_run(run_id)
-    ledger.record_extracted(own, [], "extractor")
+    record_extracted(ledger, own, [])
     again = ledger.allot(incremental(), run_id, hour(0)).window
     assert again is not None and (again.id, again.state) == (own.id, State.EMPTY)
     assert len(ledger.windows("orders")) == 2

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 from ledgers import a_run, allotted, full, hour, incremental, spooled
@@ -18,11 +20,12 @@ from catalog.errors import Code, ExportError
 from catalog.windows import State, Window, instant
 from tasks import deliver, spool
 from tasks.deliver import Parcel
-from tasks.ledger import Ledger, tables
+from tasks.ledger import Ledger, Turn, tables
 from tasks.ledger.connection import writing
 from tasks.publish import Publisher
 from tasks.publish.local import LocalPublisher
 
+SENT = (State.PUBLISHING, State.AMBIGUOUS)
 PARTS = (b"id\n1\n", b"id\n2\n")
 
 
@@ -74,14 +77,25 @@ class World:
         plain = Ledger(self.url)
         ledger, publisher = cast(Ledger, watched.around(plain)), cast(Publisher, watched.around(self.publisher()))
         window = allotted(plain, self.export, hour(0), self.run_id)
-        if window.state is not State.PUBLISHING and not spool.stands(ledger.extracted(window.id)):
-            ledger.record_extracted(window, spooled(self.folder / "spool", window, *PARTS), "extractor")
-        for parcel in deliver.parcels(ledger, window):
-            replace = deliver.may_replace(ledger, self.export, publisher, parcel)
-            parcel = deliver.upload(ledger, publisher, parcel)
-            deliver.publish(publisher, parcel, replace=replace)
-            deliver.commit(ledger, parcel, self.run_id)
+        with self.turn() as own:
+            turn = cast(Turn, watched.around(own))
+            if window.state not in SENT and not spool.stands(ledger.extracted(window.id)):
+                turn.record_extracted(window, spooled(self.folder / "spool", window, *PARTS))
+            for parcel in deliver.parcels(ledger, window):
+                replace = deliver.may_replace(ledger, self.export, publisher, parcel)
+                parcel = deliver.upload(ledger, turn, publisher, parcel)
+                deliver.publish(turn, publisher, parcel, replace=replace)
+                deliver.commit(turn, parcel)
         return watched.calls
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[Turn]:
+        """A turn of this world's run; worlds that share an export's name do not share what was seen of a ledger."""
+        with (
+            mock.patch.dict(os.environ, EXPORTS_SPOOL=str(self.folder / "marks")),
+            Ledger(self.url).take_turn(self.export.id, self.run_id, wait_seconds=0) as turn,
+        ):
+            yield turn
 
     def publisher(self) -> LocalPublisher:
         return LocalPublisher(self.drop)
@@ -137,15 +151,21 @@ def world(tmp_path: Path) -> World:
 def publishing(folder: Path, export: Export) -> World:
     """A delivery that was cut off between its record of PUBLISHING and the rename."""
     world = extracted(folder, export)
-    deliver.upload(Ledger(world.url), world.publisher(), parcel_of(world))
+    upload(world)
     return world
+
+
+def upload(world: World) -> Parcel:
+    with world.turn() as turn:
+        return deliver.upload(Ledger(world.url), turn, world.publisher(), parcel_of(world))
 
 
 def extracted(folder: Path, export: Export) -> World:
     """A delivery that was cut off before its upload."""
     world, ledger = World(folder, export), Ledger(f"sqlite:///{folder / 'ledger.sqlite'}")
     window = allotted(ledger, export, hour(0), world.run_id)
-    ledger.record_extracted(window, spooled(folder / "spool", window, PARTS[0]), "extractor")
+    with world.turn() as turn:
+        turn.record_extracted(window, spooled(folder / "spool", window, PARTS[0]))
     return world
 
 
@@ -200,7 +220,7 @@ def test_temp_gone_final_gone_for_a_day_cannot_be_known(world: World) -> None:
     temp_of(world).unlink()
     with writing(Ledger(world.url).engine, lock="orders") as connection:
         then = instant(datetime.now(UTC) - timedelta(hours=25))
-        connection.execute(update(tables.delivery).values(updated_at=then))
+        connection.execute(update(tables.delivery).values(publishing_at=then))
     assert decided_by_a_person(world) is Code.PUBLICATION_UNKNOWN
 
 
@@ -223,7 +243,8 @@ def decided_by_a_person(world: World) -> Code:
         world.run()
     assert str(world.drop / "orders.csv") in caught.value.message and not caught.value.code.relaunchable
     assert {path.name: path.read_bytes() for path in world.drop.iterdir()} == before
-    assert world.window().state is State.PUBLISHING
+    known = caught.value.code is Code.FILE_EXISTS
+    assert world.window().state is (State.PUBLISHING if known else State.AMBIGUOUS)
     return caught.value.code
 
 
@@ -242,9 +263,10 @@ def test_a_folder_that_is_not_there_proves_nothing(tmp_path: Path) -> None:
 def test_what_upload_returns_is_what_the_witness_rule_asks(tmp_path: Path) -> None:
     """Within one run too: a rename whose answer was lost, and whose file was taken, is found to be done."""
     world = extracted(tmp_path, incremental())
-    uploaded = deliver.upload(Ledger(world.url), world.publisher(), parcel_of(world))
+    uploaded = upload(world)
     temp_of(world).unlink()
-    deliver.publish(world.publisher(), uploaded, replace=False)
+    with world.turn() as turn:
+        deliver.publish(turn, world.publisher(), uploaded, replace=False)
     assert uploaded.delivery == parcel_of(world).delivery
 
 
@@ -252,7 +274,7 @@ def test_damaged_spool_bytes_are_never_sent(tmp_path: Path) -> None:
     world = extracted(tmp_path, incremental())
     parcel_of(world).file.path.write_bytes(b"id\n9\n")
     with pytest.raises(ExportError) as caught:
-        deliver.upload(Ledger(world.url), world.publisher(), parcel_of(world))
+        upload(world)
     assert caught.value.code is Code.SPOOL_DAMAGED and world.standing() == []
     assert world.window().state is State.EXTRACTED
 

@@ -8,7 +8,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ledgers import a_run, allotted, full, hour, incremental, spooled
+from ledgers import (
+    a_run,
+    allotted,
+    as_turn,
+    full,
+    hour,
+    incremental,
+    record_committed,
+    record_extracted,
+    record_publishing,
+    spooled,
+)
 from postgres_server import Postgres
 from sqlalchemy import insert, inspect, text
 
@@ -19,12 +30,12 @@ from tasks.ledger.connection import reading, writing
 
 
 def committed(ledger: Ledger, window: Window, delivery: Delivery, run_id: str) -> None:
-    ledger.record_publishing(delivery, ".temp", f"/drop/{window.id}/{delivery.part}", "file:///drop")
-    ledger.record_committed(delivery, run_id)
+    record_publishing(ledger, delivery, f"/drop/{window.id}/{delivery.part}")
+    record_committed(ledger, delivery, run_id)
 
 
 def delivered(ledger: Ledger, window: Window, folder: Path, run_id: str) -> None:
-    ledger.record_extracted(window, spooled(folder, window, b"id\n1\n"), "extractor")
+    record_extracted(ledger, window, spooled(folder, window, b"id\n1\n"))
     for delivery in ledger.deliveries(window.id):
         committed(ledger, window, delivery, run_id)
 
@@ -52,19 +63,19 @@ def test_a_window_goes_from_planned_to_committed(ledger: Ledger, tmp_path: Path)
     (planned,) = ledger.deliveries(window.id)
     assert (planned.target, planned.part, planned.state) == ("drop", 1, State.PLANNED)
     files = spooled(tmp_path / "spool", window, b"id\n1\n")
-    ledger.record_extracted(window, files, "extractor")
+    record_extracted(ledger, window, files)
     assert ledger.extracted(window.id) == files and state_of(ledger, window) is State.EXTRACTED
     (delivery,) = ledger.deliveries(window.id)
-    ledger.record_publishing(delivery, ".t", "/drop/o.csv", "file:///drop")
+    record_publishing(ledger, delivery)
     (delivery,) = ledger.deliveries(window.id)
     assert (delivery.state, delivery.temp_name, delivery.path, delivery.target_identity) == (
         State.PUBLISHING,
-        ".t",
+        ".temp",
         "/drop/o.csv",
         "file:///drop",
     )
     assert ledger.outstanding("orders")[0].state is State.PUBLISHING and ledger.delivered_of_window(window.id) == []
-    ledger.record_committed(delivery, window.run_id)
+    record_committed(ledger, delivery, window.run_id)
     assert ledger.outstanding("orders") == [] and state_of(ledger, window) is State.COMMITTED
     (file,) = ledger.delivered_of_window(window.id)
     assert (file.name, file.path, file.target, file.rows, file.bytes) == (
@@ -86,7 +97,7 @@ def state_of(ledger: Ledger, window: Window) -> State:
 def test_a_window_is_as_far_as_its_slowest_part(ledger: Ledger, tmp_path: Path) -> None:
     own, other = a_run(), a_run()
     window = allotted(ledger, incremental(file={"name": "o_{part}.csv", "max_rows": 3}), hour(0), own)
-    ledger.record_extracted(window, spooled(tmp_path, window, b"1", b"2", b"3"), "extractor")
+    record_extracted(ledger, window, spooled(tmp_path, window, b"1", b"2", b"3"))
     first, second, third = ledger.deliveries(window.id)
     assert [first.part, second.part, third.part] == [1, 2, 3]
     committed(ledger, window, first, own)
@@ -100,16 +111,16 @@ def test_a_window_is_as_far_as_its_slowest_part(ledger: Ledger, tmp_path: Path) 
 
 def test_an_empty_window_is_settled(ledger: Ledger) -> None:
     window = allotted(ledger, incremental(), hour(0))
-    ledger.record_extracted(window, [], "extractor")
+    record_extracted(ledger, window, [])
     assert state_of(ledger, window) is State.EMPTY
     assert ledger.outstanding("orders") == [] == ledger.delivered_of_window(window.id)
 
 
 def test_a_window_that_is_read_again_keeps_its_last_parts_alone(ledger: Ledger, tmp_path: Path) -> None:
     window = allotted(ledger, incremental(file={"name": "o_{part}.csv", "max_rows": 3}), hour(0))
-    ledger.record_extracted(window, spooled(tmp_path, window, b"1", b"2"), "extractor")
+    record_extracted(ledger, window, spooled(tmp_path, window, b"1", b"2"))
     again = spooled(tmp_path, window, b"3")
-    ledger.record_extracted(window, again, "extractor")
+    record_extracted(ledger, window, again)
     assert ledger.extracted(window.id) == again and len(ledger.deliveries(window.id)) == 1
 
 
@@ -117,20 +128,20 @@ def test_no_state_is_passed_over(ledger: Ledger, tmp_path: Path) -> None:
     window = allotted(ledger, incremental(), hour(0))
     (delivery,) = ledger.deliveries(window.id)
     with pytest.raises(AssertionError):
-        ledger.record_publishing(delivery, ".t", "/drop/o.csv", "file:///drop")
+        record_publishing(ledger, delivery)
     with pytest.raises(AssertionError):
-        ledger.record_committed(delivery, "run")
-    ledger.record_extracted(window, spooled(tmp_path, window, b"1"), "extractor")
+        record_committed(ledger, delivery, "run")
+    record_extracted(ledger, window, spooled(tmp_path, window, b"1"))
     with pytest.raises(AssertionError):
-        ledger.record_committed(delivery, "run")
-    ledger.record_publishing(delivery, ".t", "/drop/o.csv", "file:///drop")
+        record_committed(ledger, delivery, "run")
+    record_publishing(ledger, delivery)
     with pytest.raises(AssertionError):
-        ledger.record_extracted(window, [], "extractor")
-    ledger.record_committed(delivery, "run")
+        record_extracted(ledger, window, [])
+    record_committed(ledger, delivery, "run")
     with pytest.raises(AssertionError):
-        ledger.record_committed(delivery, "another run")
+        record_committed(ledger, delivery, "another run")
     with pytest.raises(AssertionError):
-        ledger.supersede(window)
+        as_turn(ledger, lambda turn: turn.supersede(window))
     assert [file.name for file in ledger.delivered_by_run("run")] == [window.file_name]
 
 
@@ -138,7 +149,7 @@ def test_outstanding_windows_come_strictly_the_oldest_first(ledger: Ledger, tmp_
     windows = [allotted(ledger, incremental(), hour(number)) for number in range(4)]
     allotted(ledger, incremental("other"), hour(0))
     delivered(ledger, windows[1], tmp_path, "run")
-    ledger.record_extracted(windows[3], spooled(tmp_path, windows[3], b"1"), "extractor")
+    record_extracted(ledger, windows[3], spooled(tmp_path, windows[3], b"1"))
     assert [window.id for window in ledger.outstanding("orders")] == [windows[n].id for n in (0, 2, 3)]
     assert [window.id for window in ledger.windows("orders", 2)] == [windows[3].id, windows[2].id]
 
@@ -156,16 +167,16 @@ def test_a_run_that_catches_up_has_delivered_the_windows_of_others(ledger: Ledge
 
 def test_a_superseded_window_can_be_revived_by_its_own_run(ledger: Ledger) -> None:
     window = allotted(ledger, full(), hour(0))
-    ledger.supersede(window)
+    as_turn(ledger, lambda turn: turn.supersede(window))
     assert state_of(ledger, window) is State.SUPERSEDED and ledger.outstanding("orders") == []
-    ledger.revive(window)
+    as_turn(ledger, lambda turn: turn.revive(window))
     assert ledger.outstanding("orders") == [window]
 
 
 def test_a_window_with_bounds_is_never_superseded(ledger: Ledger) -> None:
     window = allotted(ledger, incremental(), hour(0))
     with pytest.raises(AssertionError):
-        ledger.supersede(window)
+        as_turn(ledger, lambda turn: turn.supersede(window))
     assert ledger.outstanding("orders") == [window]
 
 

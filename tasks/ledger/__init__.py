@@ -1,7 +1,7 @@
 """The ledger: the only truth about what was allotted, extracted and delivered."""
 
-from tasks.ledger.lock import hold
-from tasks.ledger.records import DOWNLOADS, Allotment, Delivery, Extracted
+from tasks.ledger.records import DOWNLOADS, Allotment, Attempt, Delivery, Extracted, Findings
 from tasks.ledger.store import Ledger
+from tasks.ledger.turn import Turn
 
-__all__ = ["DOWNLOADS", "Allotment", "Delivery", "Extracted", "Ledger", "hold"]
+__all__ = ["DOWNLOADS", "Allotment", "Attempt", "Delivery", "Extracted", "Findings", "Ledger", "Turn"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,35 +12,64 @@ from sqlalchemy import Connection, Select, insert, select
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.naming import NameFields, fill_part, render, render_folder
-from catalog.windows import Bounds, Kind, State, Window, next_bounds
+from catalog.naming import NameFields, beside_schedule, fill_part, render, render_folder
+from catalog.windows import Bounds, Frontier, Kind, State, Window, next_bounds
 from tasks.ledger import tables
-from tasks.ledger.records import DOWNLOADS, Allotment, now_text, text_of, window_of
+from tasks.ledger.records import DOWNLOADS, Allotment, moment_of, now_text, text_of, window_of
+
+
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """Where an export's next window belongs: its generation, the bounds it follows, and whose they are."""
+
+    generation: int
+    previous: Bounds | None
+    window: Window | None
 
 
 def allot(
-    connection: Connection, export: Export, run_id: str, logical_time: datetime, explicit: Bounds | None
+    connection: Connection,
+    export: Export,
+    run_id: str,
+    logical_time: datetime,
+    explicit: Bounds | None,
+    frontier: Frontier | None,
 ) -> Allotment:
     """The window of this run, within the caller's transaction; see `Ledger.allot`."""
     if own := windows(connection, select(tables.window).filter_by(run_id=run_id)):
         return Allotment(own[0], None)
     newest = newest_window(connection, export.id)
-    kind: Kind = "backfill" if explicit else "scheduled" if export.cursor else "full"
-    if newest is None or explicit:
-        generation, previous = (newest.generation if newest else 1), None
-    elif _definition(connection, newest.definition).source_key == export.source_key:
-        generation, previous = newest.generation, newest.bounds
+    if explicit is not None:
+        kind: Kind = "backfill"
+        generation, bounds = (newest.generation if newest else 1), explicit
     else:
-        generation, previous = newest.generation + 1, None
-    if kind == "scheduled" and newest is not None and logical_time <= newest.logical_time:
-        return Allotment(None, newest)
-    bounds = explicit or next_bounds(export, previous, logical_time)
-    if bounds is None:
-        return Allotment(None, newest)
-    window = _named(export, run_id, logical_time, kind, generation, bounds)
+        kind = "scheduled" if export.cursor else "full"
+        if kind == "scheduled" and newest is not None and logical_time <= newest.logical_time:
+            return Allotment(None, newest)
+        going = going_on(connection, export)
+        following = next_bounds(export, going.previous, logical_time, frontier)
+        if following is None:
+            return Allotment(None, newest, frontier.held_by if frontier else None)
+        generation, bounds = going.generation, following
+    window = _named(export, run_id, logical_time, kind, generation, bounds, frontier)
     _refuse_taken_name(connection, window, export)
-    _insert(connection, window, export.target or DOWNLOADS)
-    return Allotment(window, None)
+    _insert(connection, window, export.target or DOWNLOADS, frontier)
+    return Allotment(window, None, frontier.held_by if frontier else None)
+
+
+def going_on(connection: Connection, export: Export) -> GoingOn:
+    """Where the export's next window belongs: a new generation when its source changed, or a person opened one."""
+    newest = newest_window(connection, export.id)
+    order = tables.generation.c.number.desc()
+    opened = connection.execute(select(tables.generation).filter_by(export=export.id).order_by(order)).first()
+    if opened is not None and (newest is None or opened.number > newest.generation):
+        start = Bounds(None, opened.low, None, moment_of(opened.since)) if opened.low is not None else None
+        return GoingOn(opened.number, start, None)
+    if newest is None:
+        return GoingOn(1, None, None)
+    if _definition(connection, newest.definition).source_key == export.source_key:
+        return GoingOn(newest.generation, newest.bounds, newest)
+    return GoingOn(newest.generation + 1, None, None)
 
 
 def newest_window(connection: Connection, export_id: str) -> Window | None:
@@ -67,8 +97,17 @@ def _definition(connection: Connection, digest: str) -> Export:
     return Export.model_validate(json.loads(text))
 
 
-def _named(export: Export, run_id: str, logical_time: datetime, kind: Kind, generation: int, bounds: Bounds) -> Window:
+def _named(
+    export: Export,
+    run_id: str,
+    logical_time: datetime,
+    kind: Kind,
+    generation: int,
+    bounds: Bounds,
+    frontier: Frontier | None,
+) -> Window:
     fields = NameFields(logical_time, export.timezone, bounds.since, bounds.until, export.id, run_id)
+    name = render(export.file.name, fields, key="file.name")
     return Window(
         id=uuid.uuid4().hex,
         export=export.id,
@@ -79,11 +118,12 @@ def _named(export: Export, run_id: str, logical_time: datetime, kind: Kind, gene
         definition=export.hash,
         run_id=run_id,
         folder=render_folder(export.folder, fields),
-        file_name=render(export.file.name, fields, key="file.name"),
+        file_name=beside_schedule(name, run_id) if kind == "backfill" else name,
+        source=frontier.source if frontier else None,
     )
 
 
-def _insert(connection: Connection, window: Window, target: str) -> None:
+def _insert(connection: Connection, window: Window, target: str, frontier: Frontier | None) -> None:
     row = {
         "id": window.id,
         "export": window.export,
@@ -100,6 +140,8 @@ def _insert(connection: Connection, window: Window, target: str) -> None:
         "folder": window.folder,
         "file_name": window.file_name,
         "allotted_at": now_text(),
+        "source": window.source,
+        "held_by": frontier.held_by if frontier else None,
     }
     planned = {"window": window.id, "target": target, "part": 1, "state": State.PLANNED, "updated_at": now_text()}
     connection.execute(insert(tables.window).values(row))

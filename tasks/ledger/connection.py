@@ -7,16 +7,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InternalError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from catalog.errors import Code, ExportError
-from tasks.ledger.tables import METADATA, VERSION, schema_version
+from tasks.ledger.schema import bring_up_to_date, version_of
+from tasks.ledger.tables import VERSION
 
 #: How long a writer waits for another one, in seconds.
 _BUSY_SECONDS = 30
+
+#: How client and server notice, within about 40 s, that the other's host has lost power; and what may wait how long.
+_CLIENT = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 40_000,
+}
+_SERVER = {
+    "tcp_keepalives_idle": 10,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 40_000,
+    "lock_timeout": _BUSY_SECONDS * 1000,
+    "idle_in_transaction_session_timeout": 60_000,
+}
 
 #: SQLSTATEs of what the ledger's user may not do: insufficient_privilege, invalid_schema_name.
 _NOT_ALLOWED = {"42501", "3F000"}
@@ -39,7 +57,8 @@ def open_engine(url: str) -> Engine:
             event.listen(engine, "connect", _sqlite_durable)
             event.listen(engine, "begin", _sqlite_begin)
             return engine
-        return create_engine(parsed, poolclass=NullPool, connect_args={"connect_timeout": 10})
+        options = " ".join(f"-c {name}={value}" for name, value in _SERVER.items())
+        return create_engine(parsed, poolclass=NullPool, connect_args={**_CLIENT, "options": options})
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ExportError(
             Code.LEDGER_UNREACHABLE,
@@ -61,7 +80,7 @@ def _sqlite_begin(connection: Connection) -> None:
 
 
 def exists(engine: Engine) -> bool:
-    """Whether there is a ledger to read; looking must not make one.
+    """Whether there is a ledger to read; looking must not make one. An older version is upgraded in place first.
 
     Raises ExportError LEDGER_UNREACHABLE, or LEDGER_VERSION when a newer program wrote the ledger.
     """
@@ -70,7 +89,11 @@ def exists(engine: Engine) -> bool:
         if path is not None and not path.exists():
             return False
     with reading(engine) as connection:
-        return _has_schema(connection)
+        version = version_of(connection)
+    if version is not None and version < VERSION:
+        with writing(engine, lock="schema"):
+            pass
+    return version is not None
 
 
 def sqlite_file(engine: Engine) -> Path | None:
@@ -107,26 +130,11 @@ def _one_at_a_time(connection: Connection, key: str) -> None:
 
 
 def _ensure_schema(connection: Connection) -> None:
-    if _has_schema(connection):
+    if version_of(connection) == VERSION:
         return
-    # Two exports that begin together must not both make the tables.
+    # Two exports that begin together must not both make or upgrade the tables.
     _one_at_a_time(connection, "exports schema")
-    if not _has_schema(connection):
-        METADATA.create_all(connection)
-        connection.execute(insert(schema_version).values(version=VERSION))
-
-
-def _has_schema(connection: Connection) -> bool:
-    if not inspect(connection).has_table(schema_version.name):
-        return False
-    version = connection.execute(select(schema_version.c.version)).scalar_one()
-    if version > VERSION:
-        raise ExportError(
-            Code.LEDGER_VERSION,
-            f"the ledger has version {version}, and this program knows {VERSION}",
-            "upgrade this program to the version that wrote the ledger",
-        )
-    return True
+    bring_up_to_date(connection)
 
 
 @contextmanager

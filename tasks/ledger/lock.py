@@ -20,18 +20,16 @@ from typing import IO, TypeVar
 from sqlalchemy import Connection, Engine, text
 
 from catalog.errors import Code, ExportError
-from tasks.ledger.connection import open_engine, reachable, sqlite_file
+from tasks.ledger.connection import reachable, sqlite_file
 
 _POLL_SECONDS = 0.5
-#: How the server notices within about 40 s that the holder's host has lost power, and the holder that the server has.
-_KEEPALIVE = {"idle": 10, "interval": 10, "count": 3}
 
 T = TypeVar("T")
 
 
 @contextmanager
 def hold(
-    ledger_url: str,
+    engine: Engine,
     export_id: str,
     run_id: str,
     *,
@@ -43,7 +41,6 @@ def hold(
     Waits up to `wait_seconds` for another holder, after telling `on_wait` once who that is; then raises
     ExportError EXPORT_BUSY. Raises LEDGER_UNREACHABLE when the lock cannot be asked for.
     """
-    engine = open_engine(ledger_url)
     with ExitStack() as stack:
         with reachable(engine):
             open_lock = _server_lock if sqlite_file(engine) is None else _file_lock
@@ -105,10 +102,7 @@ def _file_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) ->
 def _server_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) -> _Taker:
     connection: Connection = stack.enter_context(engine.connect().execution_options(isolation_level="AUTOCOMMIT"))
     name = f"exports {run_id} on {socket.gethostname()}"[:63]
-    set_up = {"application_name": name, **{f"tcp_keepalives_{key}": str(value) for key, value in _KEEPALIVE.items()}}
-    for setting, value in set_up.items():
-        query = text("SELECT set_config(:setting, :value, false)")
-        connection.execute(query, {"setting": setting, "value": value})
+    connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
     key = {"key": f"exports run {export_id}"}
 
     def take() -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import RowMapping
 
@@ -18,15 +19,22 @@ DOWNLOADS = "downloads"
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """The run's own window, or the window of the run that covered its time, or neither when no time has passed."""
+    """The run's own window, or the window of the run that covered its time, or neither when no time has passed.
+
+    `held_by` says who keeps the upper bound back, when somebody does.
+    """
 
     window: Window | None
     covered_by: Window | None
+    held_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """One extracted part: its final name, and where its bytes stand in the spool of the worker that wrote it."""
+    """One extracted part: its final name, and where its bytes stand in the spool of the worker that wrote it.
+
+    The manifest, where there is one, is the part after the last of the data.
+    """
 
     part: int
     name: str
@@ -34,11 +42,31 @@ class Extracted:
     rows: int
     bytes: int
     sha256: str
+    kind: Literal["data", "manifest"] = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What an extraction found beside its rows, for the report and for the windows that follow.
+
+    `null_cursors` rows were left out, `late` ones delivered though they came after an earlier window; `missed` came
+    later still and could only be counted. `keys` are hashes of delivered rows from `keyed_from` on. `counted` says
+    how many rows the span of each window (by id) holds now; `audited` whether windows older than the lookback were
+    among them.
+    """
+
+    null_cursors: int = 0
+    late: int = 0
+    missed: int = 0
+    keys: frozenset[str] = frozenset()
+    keyed_from: str | None = None
+    counted: Mapping[str, int] = field(default_factory=dict)
+    audited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One part on its way to one target."""
+    """One part on its way to one target; `publishing_at` is when its temp name was recorded."""
 
     window: str
     target: str
@@ -49,6 +77,27 @@ class Delivery:
     target_identity: str | None
     committed_by: str | None
     updated_at: datetime
+    publishing_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One turn of a run at an export's work, under its lock.
+
+    `ended_at` None is a run that is at work or died without a word; `took_over` the fence of such a dead turn that
+    this one found. `window` is the id of the window that stood in its way.
+    """
+
+    export: str
+    fence: int
+    run_id: str
+    host: str
+    pid: int
+    began_at: datetime
+    ended_at: datetime | None
+    error_code: str | None
+    window: str | None
+    took_over: int | None
 
 
 def window_of(row: RowMapping, state: State) -> Window:
@@ -66,19 +115,29 @@ def window_of(row: RowMapping, state: State) -> Window:
         run_id=row["run_id"],
         folder=row["folder"],
         file_name=row["file_name"],
+        source=row["source"],
         state=state,
     )
 
 
 def delivery_of(row: RowMapping) -> Delivery:
     """A row of the delivery table."""
-    values = {**row, "state": State(row["state"]), "updated_at": datetime.fromisoformat(row["updated_at"])}
+    moments = {"updated_at": moment_of(row["updated_at"]), "publishing_at": moment_of(row["publishing_at"])}
+    values: dict[str, Any] = {**row, **moments, "state": State(row["state"])}
     return Delivery(**values)
+
+
+def attempt_of(row: RowMapping) -> Attempt:
+    """A row of the attempt table."""
+    moments = {"began_at": moment_of(row["began_at"]), "ended_at": moment_of(row["ended_at"])}
+    values: dict[str, Any] = {**row, **moments}
+    return Attempt(**values)
 
 
 def extracted_of(row: RowMapping) -> Extracted:
     """A row of the extraction table."""
-    return Extracted(row["part"], row["name"], Path(row["spool_path"]), row["rows"], row["bytes"], row["sha256"])
+    where = Path(row["spool_path"])
+    return Extracted(row["part"], row["name"], where, row["rows"], row["bytes"], row["sha256"], row["kind"])
 
 
 def delivered_of(row: RowMapping) -> DeliveredFile:

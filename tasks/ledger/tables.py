@@ -1,4 +1,4 @@
-"""The ledger's four tables. Moments are ISO 8601 texts in UTC with microseconds, so that they sort as they should."""
+"""The ledger's tables. Moments are ISO 8601 texts in UTC with microseconds, so that they sort as they should."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ definition = Table(
     Column("export", String(100), nullable=False),
     Column("json", Text, nullable=False),
     Column("registered_at", String(32), nullable=False),
+)
+
+#: Where an export's numbering of windows was begun anew by a person, and from which bound (NULL: the beginning).
+generation = Table(
+    "generation",
+    METADATA,
+    Column("export", String(100), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("low", Text),
+    Column("since", String(32)),
+    Column("opened_at", String(32), nullable=False),
 )
 
 window = Table(
@@ -33,8 +44,28 @@ window = Table(
     Column("folder", Text, nullable=False),
     Column("file_name", Text, nullable=False),
     Column("allotted_at", String(32), nullable=False),
+    # Since version 2. What the source was, and who kept the upper bound back:
+    Column("source", Text),
+    Column("held_by", Text),
+    # What its extraction found: rows without cursor, late ones it delivered, later ones it could only count.
+    Column("null_cursors", BigInteger),
+    Column("late", BigInteger),
+    Column("missed", BigInteger),
+    # How many rows its own span held when it was last looked at, and the logical time when it audited older ones.
+    Column("counted", BigInteger),
+    Column("audited_at", String(32)),
+    # From here to `high`, the key of every delivered row is in `delivered_key`.
+    Column("keyed_from", Text),
     UniqueConstraint("run_id"),
     Index("window_of_export", "export", "logical_time"),
+)
+
+#: Rows that were delivered within the lookback, as keyed hashes.
+delivered_key = Table(
+    "delivered_key",
+    METADATA,
+    Column("window", ForeignKey("window.id"), primary_key=True),
+    Column("hash", String(32), primary_key=True),
 )
 
 extraction = Table(
@@ -48,6 +79,8 @@ extraction = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("extracted_at", String(32), nullable=False),
+    # Since version 2: `data`, or the `manifest` that follows it.
+    Column("kind", String(16), nullable=False, server_default="data"),
 )
 
 delivery = Table(
@@ -62,10 +95,34 @@ delivery = Table(
     Column("target_identity", Text),
     Column("committed_by", String(36)),
     Column("updated_at", String(32), nullable=False),
+    # Since version 2: when the temp name was recorded, which is how old the witness is.
+    Column("publishing_at", String(32)),
     Index("delivery_committed_by", "committed_by"),
     Index("delivery_state", "state"),
 )
 
-#: One row: which version of these tables stands in the database.
-schema_version = Table("schema_version", METADATA, Column("version", Integer, primary_key=True))
-VERSION = 1
+#: Who held an export's lock, in order: `fence` is the number of the turn, `window` what stood in its way.
+attempt = Table(
+    "attempt",
+    METADATA,
+    Column("export", String(100), primary_key=True),
+    Column("fence", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", String(36), nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("began_at", String(32), nullable=False),
+    Column("ended_at", String(32)),
+    Column("error_code", String(32)),
+    Column("window", String(32)),
+    Column("took_over", Integer),
+    Index("attempt_run", "run_id"),
+)
+
+#: One row: which version of these tables stands in the database, and the ledger's own id, which a copy keeps.
+schema_version = Table(
+    "schema_version",
+    METADATA,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("ledger_id", String(32)),
+)
+VERSION = 2

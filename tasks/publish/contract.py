@@ -54,6 +54,9 @@ class Publisher(Protocol):
     def remove(self, folder: str, name: str) -> None:
         """Remove a file; one that is not there is fine."""
 
+    def close(self) -> None:
+        """Give up the connection, if there is one."""
+
     def address(self, folder: str, name: str) -> str:
         """The whole address of a file, for people."""
 

@@ -97,6 +97,9 @@ class LocalPublisher:
         with self._translated("remove", path):
             path.unlink(missing_ok=True)
 
+    def close(self) -> None:
+        """A folder needs no connection."""
+
     def address(self, folder: str, name: str) -> str:
         """The file's path."""
         return str(self._path(folder, name))

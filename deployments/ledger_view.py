@@ -1,0 +1,136 @@
+"""The ledger as a person sees it, and what a person decides there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.windows import Bounds, Window, instant
+from flows.report import secret_block
+from tasks import spool
+from tasks.allotting import frontier_of
+from tasks.ledger import Delivery, Extracted, Ledger
+from tasks.ledger.decisions import BY_HAND, Decision, accept, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One window with its parts; `error_code` is what stood in its way last, None once it is settled."""
+
+    window: Window
+    parts: tuple[tuple[Extracted, Delivery | None], ...]
+    error_code: str | None
+    held_by: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The window as `exports ledger --json` prints it: fields may be added, never renamed."""
+        window, bounds = self.window, self.window.bounds
+        return {
+            "window": window.id,
+            "low": bounds.low,
+            "high": bounds.high,
+            "state": window.state.value,
+            "files": [
+                {
+                    "name": file.name,
+                    "path": delivery.path if delivery else None,
+                    "rows": file.rows,
+                    "bytes": file.bytes,
+                    "sha256": file.sha256,
+                    "state": delivery.state.value if delivery else None,
+                }
+                for file, delivery in self.parts
+            ],
+            "run_id": window.run_id,
+            "kind": window.kind,
+            "error_code": self.error_code,
+            "since": bounds.since.isoformat() if bounds.since else None,
+            "until": bounds.until.isoformat() if bounds.until else None,
+            "logical_time": window.logical_time.isoformat(),
+            "held_by": self.held_by,
+        }
+
+
+def ledger_entries(ledger: Ledger, export_id: str, limit: int | None = None) -> list[LedgerEntry]:
+    """The export's windows, the newest first. Looking changes nothing."""
+    stood_in_the_way: dict[str, str | None] = {}
+    for attempt in ledger.attempts(export_id):
+        if attempt.window is not None:
+            stood_in_the_way.setdefault(attempt.window, attempt.error_code)
+    entries = []
+    for window in ledger.windows(export_id, limit):
+        deliveries = {delivery.part: delivery for delivery in ledger.deliveries(window.id)}
+        parts = tuple((file, deliveries.get(file.part)) for file in ledger.extracted(window.id))
+        code = None if window.state.settled else stood_in_the_way.get(window.id)
+        entries.append(LedgerEntry(window, parts, code, ledger.held_by(window.id)))
+    return entries
+
+
+def resolve_window(ledger: Ledger, export_id: str, window_id: str, decision: Decision) -> Window:
+    """Settle a window (its id or the first digits) by a person's word; returns it as it stands then.
+
+    Raises ExportError EXPORT_UNKNOWN when there is no such window, EXPORT_BUSY when a run is at work, and
+    STATUS_REFUSED when there is nothing to decide.
+    """
+    found = [window for window in ledger.windows(export_id) if window.id.startswith(window_id)]
+    if len(found) != 1:
+        raise ExportError(
+            Code.EXPORT_UNKNOWN,
+            f"export {export_id} has {'no window' if not found else 'more than one window'} {window_id}",
+            f"`exports ledger {export_id}` lists its windows",
+            export=export_id,
+        )
+    (window,) = found
+    with ledger.take_turn(export_id, BY_HAND, wait_seconds=0) as turn:
+        resolve(turn, window, decision, spool_stands=spool.stands(ledger.extracted(window.id)))
+    return next(each for each in ledger.windows(export_id) if each.id == window.id)
+
+
+def accept_source(ledger: Ledger, export_id: str) -> None:
+    """Go on from the same watermark, in this ledger, on what the source is now. Raises ExportError EXPORT_BUSY."""
+    accept(ledger, export_id)
+
+
+def restart(ledger: Ledger, export: Export, since: str) -> Bounds:
+    """Begin the export anew at `start`, `now` or a moment (ISO 8601); returns where its next window begins.
+
+    Raises ExportError DEFINITION_INVALID for another word, or a moment in mode `xid`, which knows none.
+    """
+    start = starting_bounds(export, since)
+    accept(ledger, export.id)
+    ledger.open_generation(export.id, start)
+    return start
+
+
+def starting_bounds(export: Export, since: str) -> Bounds:
+    """Where a first window begins that is to begin at `since`: its `low` and `since`."""
+    if export.cursor is None:
+        raise _no_start(f"export {export.id} has no cursor, so it begins nowhere", "leave it out")
+    if since == "start":
+        return Bounds()
+    if export.cursor.mode == "xid":
+        if since != "now":
+            raise _no_start(f"mode xid knows no moment {since}", "write `start` or `now`")
+        frontier = frontier_of(export, None, datetime.now(UTC), secret_block)
+        return Bounds(low=frontier.high, since=frontier.until)
+    moment = datetime.now(UTC) if since == "now" else moment_of(export, since)
+    return Bounds(low=instant(moment), since=moment)
+
+
+def moment_of(export: Export, text: str) -> datetime:
+    """A moment as a person writes it; without a zone it is meant in the schedule's.
+
+    Raises ExportError DEFINITION_INVALID when it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _no_start(f"{text} is no moment", "write one as 2026-11-01T00:00") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=export.timezone)
+
+
+def _no_start(message: str, hint: str) -> ExportError:
+    return ExportError(Code.DEFINITION_INVALID, message, hint)

@@ -1,0 +1,97 @@
+"""Recording an extraction: its parts, its deliveries to come, and what it found, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from catalog.errors import Code, ExportError
+from catalog.windows import State, Window, instant
+from tasks.ledger import tables
+from tasks.ledger.records import Extracted, Findings, now_text
+
+_ROWS_A_STATEMENT = 5_000
+
+
+def record_extraction(
+    connection: Connection, window: Window, files: Sequence[Extracted], findings: Findings, run_id: str
+) -> None:
+    """The window's final bytes stand in the spool; without files it is settled as empty, by this run.
+
+    Raises ExportError PUBLICATION_UNKNOWN when some of its parts went out already: read again, the parts would not be
+    the same ones.
+    """
+    delivery, extraction = tables.delivery, tables.extraction
+    before = connection.execute(select(delivery.c.target, delivery.c.state).filter_by(window=window.id)).all()
+    begun = [State(row.state) for row in before if row.state not in (State.PLANNED, State.EXTRACTED)]
+    if len(begun) == len(before):
+        raise AssertionError(f"window {window.id} was extracted after its publication began")
+    if begun:
+        raise ExportError(
+            Code.PUBLICATION_UNKNOWN,
+            f"some parts of {window.first_name} were delivered, and the spool has lost the others",
+            f"`exports ledger {window.export} --resolve {window.id[:8]} again` sends all of it once more, "
+            "`abandon` leaves it at what was delivered",
+            export=window.export,
+        )
+    for table in (delivery, extraction, tables.delivered_key):
+        connection.execute(delete(table).filter_by(window=window.id))
+    for file in files:
+        connection.execute(
+            insert(extraction).values(
+                window=window.id,
+                part=file.part,
+                name=file.name,
+                spool_path=str(file.path),
+                rows=file.rows,
+                bytes=file.bytes,
+                sha256=file.sha256,
+                kind=file.kind,
+                extracted_at=now_text(),
+            )
+        )
+    state = State.EXTRACTED if files else State.EMPTY
+    for target in dict.fromkeys(row.target for row in before):
+        for part in [file.part for file in files] or [1]:
+            values = {
+                "window": window.id,
+                "target": target,
+                "part": part,
+                "state": state,
+                "committed_by": None if files else run_id,
+                "updated_at": now_text(),
+            }
+            connection.execute(insert(delivery).values(values))
+    _record_findings(connection, window, findings)
+
+
+def _record_findings(connection: Connection, window: Window, findings: Findings) -> None:
+    found = {
+        "null_cursors": findings.null_cursors,
+        "late": findings.late,
+        "missed": findings.missed,
+        "keyed_from": findings.keyed_from,
+        "audited_at": instant(window.logical_time) if findings.audited else None,
+    }
+    connection.execute(update(tables.window).filter_by(id=window.id).values(found))
+    for window_id, count in findings.counted.items():
+        connection.execute(update(tables.window).filter_by(id=window_id).values(counted=count))
+    hashes = sorted(findings.keys)
+    for begin in range(0, len(hashes), _ROWS_A_STATEMENT):
+        rows = [{"window": window.id, "hash": one} for one in hashes[begin : begin + _ROWS_A_STATEMENT]]
+        connection.execute(insert(tables.delivered_key), rows)
+    if findings.keyed_from is not None:
+        _forget_old_keys(connection, window, findings.keyed_from)
+
+
+def _forget_old_keys(connection: Connection, window: Window, keyed_from: str) -> None:
+    """Drop the keys of windows that ended before what any outstanding or later window can look back on."""
+    older = select(tables.window.c.id).filter_by(export=window.export).where(tables.window.c.high < keyed_from)
+    open_ones = select(tables.delivery.c.window).where(
+        tables.delivery.c.state.in_([state for state in State if not state.settled])
+    )
+    planned = select(tables.window.c.id).filter_by(export=window.export).where(tables.window.c.id.in_(open_ones))
+    if connection.execute(planned.where(tables.window.c.logical_time < instant(window.logical_time))).first():
+        return
+    connection.execute(delete(tables.delivered_key).where(tables.delivered_key.c.window.in_(older)))

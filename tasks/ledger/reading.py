@@ -1,0 +1,171 @@
+"""Looking into the ledger: nothing here writes, and a ledger that is not there is not made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Engine, RowMapping, Select, select
+
+from catalog.definition import Export
+from catalog.receipt import DeliveredFile
+from catalog.windows import State, Window
+from tasks.ledger import tables
+from tasks.ledger.allot import newest_window, windows
+from tasks.ledger.connection import exists, open_engine, reading
+from tasks.ledger.records import (
+    Attempt,
+    Delivery,
+    Extracted,
+    Findings,
+    attempt_of,
+    delivered_of,
+    delivery_of,
+    extracted_of,
+)
+
+
+class LedgerReading:
+    """What the ledger behind one SQLAlchemy URL is asked."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._stands = False
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine; it keeps no connection open."""
+        return open_engine(self.url)
+
+    def registered(self) -> set[str]:
+        """The hashes of all definitions that were ever registered."""
+        return {row["hash"] for row in self._read(select(tables.definition.c.hash))}
+
+    def definition(self, digest: str) -> Export | None:
+        """The definition of that hash, or None when it was never registered."""
+        rows = self._read(select(tables.definition.c.json).filter_by(hash=digest))
+        return Export.model_validate(json.loads(rows[0]["json"])) if rows else None
+
+    def window_of_run(self, run_id: str) -> Window | None:
+        """The run's own window, or None when it was allotted none."""
+        found = self._read_windows(select(tables.window).filter_by(run_id=run_id))
+        return found[0] if found else None
+
+    def newest(self, export_id: str) -> Window | None:
+        """The newest window that is no backfill: its high bound is the watermark."""
+        if not self._exists():
+            return None
+        with reading(self.engine) as connection:
+            return newest_window(connection, export_id)
+
+    def windows(self, export_id: str, limit: int | None = None) -> list[Window]:
+        """The export's windows, the newest first."""
+        query = select(tables.window).filter_by(export=export_id)
+        order = (tables.window.c.logical_time.desc(), tables.window.c.allotted_at.desc())
+        return self._read_windows(query.order_by(*order).limit(limit))
+
+    def outstanding(self, export_id: str) -> list[Window]:
+        """The export's windows that are not settled, strictly the oldest first."""
+        unsettled = [state for state in State if not state.settled]
+        open_ones = select(tables.delivery.c.window).where(tables.delivery.c.state.in_(unsettled))
+        query = select(tables.window).filter_by(export=export_id).where(tables.window.c.id.in_(open_ones))
+        return self._read_windows(query.order_by(tables.window.c.logical_time, tables.window.c.allotted_at))
+
+    def deliveries(self, window_id: str) -> list[Delivery]:
+        """The window's deliveries by target and part."""
+        query = select(tables.delivery).filter_by(window=window_id)
+        return [delivery_of(row) for row in self._read(query.order_by("target", "part"))]
+
+    def extracted(self, window_id: str) -> list[Extracted]:
+        """The window's extracted parts, in order; its manifest comes last."""
+        query = select(tables.extraction).filter_by(window=window_id).order_by("part")
+        return [extracted_of(row) for row in self._read(query)]
+
+    def attempts(self, export_id: str) -> list[Attempt]:
+        """The turns of the export's runs at its work, the newest first."""
+        query = select(tables.attempt).filter_by(export=export_id).order_by(tables.attempt.c.fence.desc())
+        return [attempt_of(row) for row in self._read(query)]
+
+    def attempts_of_run(self, run_id: str) -> list[Attempt]:
+        """The turns of one run, the newest first."""
+        query = select(tables.attempt).filter_by(run_id=run_id).order_by(tables.attempt.c.fence.desc())
+        return [attempt_of(row) for row in self._read(query)]
+
+    def attempt(self, export_id: str, fence: int) -> Attempt | None:
+        """One turn, by its number."""
+        rows = self._read(select(tables.attempt).filter_by(export=export_id, fence=fence))
+        return attempt_of(rows[0]) if rows else None
+
+    def findings(self, window_id: str) -> Findings:
+        """What the window's extraction found beside its rows, but for keys and counts."""
+        window = tables.window.c
+        rows = self._read(
+            select(window.null_cursors, window.late, window.missed, window.keyed_from).filter_by(id=window_id)
+        )
+        return Findings(**{name: value for name, value in rows[0].items() if value is not None}) if rows else Findings()
+
+    def held_by(self, window_id: str) -> str | None:
+        """Who kept the window's upper bound back, in words."""
+        rows = self._read(select(tables.window.c.held_by).filter_by(id=window_id))
+        return rows[0]["held_by"] if rows else None
+
+    def delivered_by_run(self, run_id: str) -> list[DeliveredFile]:
+        """The files this run delivered, its own and those it caught up with, by time."""
+        return self._delivered(tables.delivery.c.committed_by == run_id)
+
+    def delivered_of_window(self, window_id: str) -> list[DeliveredFile]:
+        """The files of one window that have been delivered."""
+        return self._delivered((tables.delivery.c.window == window_id) & tables.delivery.c.committed_by.is_not(None))
+
+    def has_delivered(self, export_id: str, target: str, path: str) -> bool:
+        """Whether a full window of this export has put a file of that address on the target before."""
+        delivery, window = tables.delivery.c, tables.window.c
+        query = select(delivery.part).join(tables.window).where(window.export == export_id, window.kind == "full")
+        # Not by state: a window that was superseded half-way has delivered some of its parts.
+        committed = query.where(delivery.committed_by.is_not(None), delivery.target == target, delivery.path == path)
+        return bool(self._read(committed.limit(1)))
+
+    def settled_by(self, run_id: str) -> str | None:
+        """The run that settled the last of this run's own window, or None while some of it is outstanding."""
+        query = select(tables.delivery.c.committed_by).join(tables.window).where(tables.window.c.run_id == run_id)
+        found = [row["committed_by"] for row in self._read(query.order_by(tables.delivery.c.updated_at))]
+        return found[-1] if found and all(found) else None
+
+    def _delivered(self, condition: Any) -> list[DeliveredFile]:
+        delivery, extraction, window = tables.delivery.c, tables.extraction.c, tables.window.c
+        query = (
+            select(
+                extraction.name,
+                extraction.rows,
+                extraction.bytes,
+                extraction.sha256,
+                delivery.path,
+                delivery.target,
+                window.since,
+                window.until,
+            )
+            .join(tables.extraction, (extraction.window == delivery.window) & (extraction.part == delivery.part))
+            .join(tables.window, window.id == delivery.window)
+            .where(condition, extraction.kind == "data")
+            .order_by(window.logical_time, delivery.target, delivery.part)
+        )
+        return [delivered_of(row) for row in self._read(query)]
+
+    def _exists(self) -> bool:
+        # A ledger that has been seen stays; one that has not may be made by another process at any moment.
+        self._stands = self._stands or exists(self.engine)
+        return self._stands
+
+    def _read(self, query: Select[Any]) -> Sequence[RowMapping]:
+        if not self._exists():
+            return []
+        with reading(self.engine) as connection:
+            return connection.execute(query).mappings().all()
+
+    def _read_windows(self, query: Select[Any]) -> list[Window]:
+        if not self._exists():
+            return []
+        with reading(self.engine) as connection:
+            return windows(connection, query)
