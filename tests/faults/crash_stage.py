@@ -37,17 +37,19 @@ class CrashStage:
         export_id = self.workshop.incremental(cursor={"lookback": "0s"})
         self.export = self.workshop.load(export_id)
         self.rows: set[int] = set()
+        self.workshop.ledger.register(self.export)
+        self._fresh_ledger = self.ledger_file.read_bytes()
 
     def begin(self) -> None:
         """Everything as before the first run."""
         for folder in (self.drop, self.spool, self.taken, self.ledger_file.parent):
             shutil.rmtree(folder, ignore_errors=True)
-        self.drop.mkdir()
-        self.taken.mkdir()
+        for folder in (self.drop, self.taken, self.ledger_file.parent):
+            folder.mkdir()
+        self.ledger_file.write_bytes(self._fresh_ledger)
         with closing(sqlite3.connect(self.folder / "crm.sqlite")) as connection, connection:
             connection.execute("DELETE FROM orders")
         self.rows = set()
-        self.workshop.ledger.register(self.export)
 
     def run(self, hour: int, run_id: str | None = None) -> Run:
         """The run of that hour; the rows that came before it are in the table now."""
@@ -81,4 +83,4 @@ class CrashStage:
 
     def _left_behind(self) -> list[Path]:
         kept = [*self.drop.rglob("*"), *self.spool.rglob("*")]
-        return [path for path in kept if path.is_file()]
+        return [path for path in kept if path.is_file() and path.parent.name != ".marks"]

@@ -37,6 +37,8 @@ WHERE delivery.state NOT IN ('COMMITTED', 'EMPTY') ORDER BY window.logical_time,
 #: More than that many windows behind, a run is left alone, or the export would never catch up.
 _MOST_OUTSTANDING = 4
 _AIMED = 0.45
+#: In mode `lag`, longer than a writer's longest transaction.
+_LAG = timedelta(seconds=3)
 _AIMED_SECONDS = 0.003
 
 
@@ -91,7 +93,7 @@ class Round:
             "SOAK_SOURCE": conninfo,
         }
         workshop.database("crm", self.postgres.url(database, password="{{ $SOAK_PASSWORD }}"))
-        lag = {"column": "updated_at", "mode": "lag", "lag": "3s", "lookback": "0s"}
+        lag = {"column": "updated_at", "mode": "lag", "lag": f"{_LAG.seconds}s", "lookback": "0s"}
         cursor = {"mode": "xid"} if self.mode == "xid" else lag
         export_id = workshop.export(
             type="incremental", cursor=cursor, file={"name": "orders_{date:%Y%m%dT%H%M%S%f}.csv"}
@@ -173,10 +175,10 @@ class Round:
 
     def _drain(self) -> list[str]:
         """The writers have ended: runs that nobody kills deliver the rest. Returns how they failed."""
-        late = timedelta(seconds=10)
+        if self.mode == "lag":
+            time.sleep(_LAG.total_seconds())
         for _ in range(2):
             run = self._new_run()
-            run = Run(run.export, run.ledger, run.id, run.logical_time + late)
             code, said = start(run, self._prepare).ended()
             self._note(drain=run.id, code=code, said=said)
             if code != DONE:

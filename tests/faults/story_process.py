@@ -17,39 +17,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from plain_run import Told, means
+
 from catalog.definition import Export
 from catalog.errors import ExportError
-from flows.story import Means, Story
+from flows.story import Story
 from tasks.ledger import Ledger
 
 DONE, STOPPED, BROKEN = 0, 3, 4
 _HANGS_SECONDS = 120
-
-
-class Unwatched:
-    """An extraction that nobody follows."""
-
-    def __call__(self, rows: int, size: int) -> None:
-        """Nobody asks."""
-
-    def finish(self) -> None:
-        """Nobody waits."""
-
-
-def plain_means() -> Means:
-    """What a run works with when there is no Prefect: each step is its plain function; secrets are their names."""
-
-    def silent(_text: str) -> None:
-        return None
-
-    return Means(
-        step=lambda step, _export: step.fn,
-        name=silent,
-        tell=silent,
-        warn=silent,
-        lookup=str,
-        progress=lambda _export, _name, _rows: Unwatched(),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +39,7 @@ class Run:
 
     def deliver(self) -> None:
         """Do the work in this process. Raises ExportError."""
-        Story(self.export, self.ledger, self.id, self.logical_time, plain_means()).deliver(None)
+        Story(self.export, self.ledger, self.id, self.logical_time, means(Told())).deliver(None)
 
 
 Report = Callable[[bytes], Any]

@@ -26,7 +26,8 @@ from story_process import Run
 from catalog.errors import Code, ExportError
 from catalog.windows import instant
 
-DEATHS = st.none() | st.integers(0, 40)
+DEATHS = st.none() | st.integers(0, 45)
+LATE_DEATHS = st.integers(12, 45)
 FOREIGN = b"somebody else's"
 
 
@@ -66,7 +67,7 @@ class Drop(RuleBasedStateMachine):
         for death in (dies_at, again_at):
             self._run(self.current, death, instant_consumer)
 
-    @rule(lives=st.lists(st.tuples(st.integers(5, 27), st.booleans()), min_size=1, max_size=4))
+    @rule(lives=st.lists(st.tuples(LATE_DEATHS, st.booleans()), min_size=1, max_size=4))
     def a_run_dies_again_and_again_while_its_target_moves(self, lives: list[tuple[int, bool]]) -> None:
         for dies_at, moves in lives:
             self._run(self.current, dies_at, instant_consumer=True)
