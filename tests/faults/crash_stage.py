@@ -28,11 +28,6 @@ class CrashStage:
         self.ledger_file = folder / "state" / "ledger.sqlite"
         self.workshop = Workshop(folder)
         target.serve(self.workshop, self.drop, stack)
-        os.environ |= {
-            "EXPORTS_CATALOG": str(self.workshop.catalog_folder),
-            "EXPORTS_LEDGER": self.workshop.ledger.url,
-            "EXPORTS_SPOOL": str(self.spool),
-        }
         self.workshop.sqlite(script=_TABLE)
         export_id = self.workshop.incremental(cursor={"lookback": "0s"})
         self.export = self.workshop.load(export_id)
@@ -41,7 +36,12 @@ class CrashStage:
         self._fresh_ledger = self.ledger_file.read_bytes()
 
     def begin(self) -> None:
-        """Everything as before the first run."""
+        """Everything as before the first run, and the environment leads here."""
+        os.environ |= {
+            "EXPORTS_CATALOG": str(self.workshop.catalog_folder),
+            "EXPORTS_LEDGER": self.workshop.ledger.url,
+            "EXPORTS_SPOOL": str(self.spool),
+        }
         for folder in (self.drop, self.spool, self.taken, self.ledger_file.parent):
             shutil.rmtree(folder, ignore_errors=True)
         for folder in (self.drop, self.taken, self.ledger_file.parent):

@@ -110,7 +110,9 @@ class Drop(RuleBasedStateMachine):
             columns = [row[1] for row in connection.execute("PRAGMA table_info(delivery)")]
             for column in {"updated_at", "publishing_at"}.intersection(columns):
                 then = instant(datetime.now(UTC) - timedelta(hours=25))
-                connection.execute(f"UPDATE delivery SET {column} = ? WHERE state = 'PUBLISHING'", [then])
+                connection.execute(
+                    f"UPDATE delivery SET {column} = ? WHERE state IN ('PUBLISHING', 'AMBIGUOUS')", [then]
+                )
         if clean_up:
             for folder in self._folders():
                 for path in folder.glob(".*.part"):
