@@ -15,18 +15,27 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.load import Catalog, Problem
 from catalog.naming import NameFields, fill_part, render
-from catalog.windows import Bounds, next_bounds
+from catalog.windows import Bounds, instant, next_bounds
 from flows.report import secret_block
 from tasks.allotting import frontier_of
 from tasks.connect import open_source
+from tasks.frontier import settle
 from tasks.ledger import Ledger
 from tasks.lookback import key_columns
 from tasks.publish import open_publisher
 from tasks.read import preview as preview_rows
 from tasks.read import source_columns, verify
 
-#: Without these the database cannot be asked, which says nothing about the definition.
-_NOT_ASKED = {Code.SOURCE_UNREACHABLE, Code.SOURCE_AUTH, Code.SECRET_MISSING, Code.DRIVER_MISSING}
+#: Without these the database cannot be asked, or not at this moment, which says nothing about the definition.
+_NOT_ASKED = {
+    Code.SOURCE_UNREACHABLE,
+    Code.SOURCE_AUTH,
+    Code.SECRET_MISSING,
+    Code.DRIVER_MISSING,
+    Code.SOURCE_CONFLICT,
+    Code.FRONTIER_HELD,
+    Code.FRONTIER_PREPARED,
+}
 
 
 def check(
@@ -59,6 +68,8 @@ def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
             verify(source, export)
             if export.cursor is not None and export.cursor.looks_back:
                 key_columns(source, export, source_columns(source, export))
+            if export.cursor is not None and export.cursor.mode != "lag":
+                settle(source, export, datetime.now(UTC), None)
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
     try:
@@ -95,13 +106,18 @@ class Preview:
         }
 
 
+def _nothing_new(previous: Bounds | None, now: datetime) -> Bounds:
+    high, until = (previous.high, previous.until) if previous else (instant(now), now)
+    return Bounds(high, high, until, until)
+
+
 def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -> Preview:
     """The SQL, window, file name and first rows of a run that would start now; nothing is changed."""
     now = datetime.now(UTC)
     asked = export.cursor is not None and export.cursor.mode != "lag"
     going = ledger.going_on(export)
     frontier = frontier_of(export, going.window, now, secret_block) if asked else None
-    bounds = next_bounds(export, going.previous, now, frontier) or Bounds()
+    bounds = next_bounds(export, going.previous, now, frontier) or _nothing_new(going.previous, now)
     fields = NameFields(
         logical_time=now,
         timezone=export.timezone,

@@ -20,24 +20,50 @@ _STORED = re.compile(r"\d{4}-\d\d-\d\d(?:(?P<separator>[ T])\d\d:\d\d(?::\d\d(?:
 #: Epochs by magnitude: what is below the number is in seconds, milliseconds, microseconds (years 1973 to 5138).
 _EPOCHS = [(1e11, 1), (1e14, 1_000), (1e17, 1_000_000)]
 
+#: What stands behind `timestamp` or `DATETIME`: digits of a second's fraction.
+_PRECISION = re.compile(r"\((\d)\)")
+
 #: Halved from the one to the other, it finds the minute in which a change of the clock began.
 _LONGEST_CHANGE, _SHORTEST_STEP = timedelta(hours=2), timedelta(seconds=1)
 
 Form = Callable[[datetime], Any]
 
 
-def typed_range(cursor: Column, bounds: Bounds, timezone: ZoneInfo) -> CursorRange:
+def typed_range(cursor: Column, bounds: Bounds, timezone: ZoneInfo, digits: int = 6) -> CursorRange:
     """The bounds for a column whose type the database enforces; `timezone` is what times without one mean.
 
+    The column keeps `digits` of a second's fraction, and so do the bounds.
     Raises ExportError CURSOR_TYPE when the column holds no dates or times.
     """
     if isinstance(cursor.arrow, pa.TimestampType):
         if cursor.arrow.tz is not None:
-            return _converted(bounds, lambda moment: moment)
-        return _converted(bounds, lambda moment: _local(moment, timezone))
+            return _converted(bounds, lambda moment: floored(moment, digits))
+        return _converted(bounds, lambda moment: floored(_local(moment, timezone), digits))
     if pa.types.is_date(cursor.arrow):
         return _converted(bounds, lambda moment: _day(moment, timezone))
     raise _wrong_type(cursor, cursor.type_text)
+
+
+def xid_range(bounds: Bounds) -> CursorRange:
+    """The bounds of a window in mode `xid`: they are transaction ids already."""
+    assert bounds.high is not None, "an incremental window has an upper bound"
+    return CursorRange(None if bounds.low is None else int(bounds.low), int(bounds.high))
+
+
+def fraction_digits(cursor: Column, dialect: str) -> int:
+    """How many digits of a second's fraction the column keeps, by its declared type; at most 6."""
+    if declared := _PRECISION.search(cursor.type_text):
+        return min(int(declared[1]), 6)
+    return 0 if dialect in ("mysql", "mariadb") else 6
+
+
+def floored(moment: datetime, digits: int) -> datetime:
+    """The moment with that many digits of its fraction.
+
+    A row stamped just after a finer bound may be rounded to below it, and would be in no window. Cut like this, what is
+    stamped later is never stored below, and windows still meet.
+    """
+    return moment.replace(microsecond=moment.microsecond - moment.microsecond % 10 ** (6 - digits))
 
 
 def stored_range(

@@ -6,7 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast, column, func, select, table, text
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    String,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    literal_column,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.types import UserDefinedType
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
@@ -16,7 +33,10 @@ from tasks.columns import Column
 
 @dataclass(frozen=True, slots=True)
 class CursorRange:
-    """The window's bounds as values of the cursor column's own type; `low` None is the beginning."""
+    """The window's bounds as values of the cursor column's own type; `low` None is the beginning.
+
+    In mode `xid` they are transaction ids of 64 bits.
+    """
 
     low: Any
     high: Any
@@ -119,9 +139,33 @@ def _range(
 ) -> list[ColumnElement[bool]]:
     if export.cursor is None or cursor is None:
         return []
-    stamped = _cursor_column(export, names)
-    upper = stamped < bindparam(f"high{suffix}", cursor.high)
-    return [upper] if cursor.low is None else [stamped >= bindparam(f"low{suffix}", cursor.low), upper]
+    stamped = _stamp(export, names)
+    upper = stamped < _bound(export, f"high{suffix}", cursor.high)
+    return [upper] if cursor.low is None else [stamped >= _bound(export, f"low{suffix}", cursor.low), upper]
+
+
+class _Xid8(UserDefinedType[str]):
+    """PostgreSQL's transaction id of 64 bits."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+def _stamp(export: Export, names: Sequence[str]) -> ColumnElement[Any]:
+    """What is held against the bounds: the cursor column, or the row's own transaction id."""
+    if export.cursor is not None and export.cursor.column is None:
+        # No column of the table: every row has it.
+        return cast(cast(literal_column("xmin"), Text), BigInteger)
+    return _cursor_column(export, names)
+
+
+def _bound(export: Export, name: str, value: Any) -> ColumnElement[Any]:
+    if export.cursor is not None and export.cursor.mode == "xid" and export.cursor.column is not None:
+        # The bound is cast, not the column: an index on it is used.
+        return cast(bindparam(name, str(value), String), _Xid8())
+    return bindparam(name, value)
 
 
 def _filtered(

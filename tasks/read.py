@@ -19,7 +19,7 @@ from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
 from tasks.columns import Column, guessed, table_columns
 from tasks.connect import Source
-from tasks.cursor import stored_range, typed_range
+from tasks.cursor import fraction_digits, stored_range, typed_range, xid_range
 from tasks.postgres import describe, prepare_reading
 from tasks.query import (
     CursorRange,
@@ -31,6 +31,8 @@ from tasks.query import (
     require_column,
     select_with_keys,
 )
+from tasks.relation import refuse_without_xids
+from tasks.snapshot import refuse_older_snapshot
 from tasks.statement import refuse_query, refuse_where
 from tasks.typed import to_array
 from tasks.values import text_of
@@ -64,6 +66,7 @@ def open_rows(source: Source, export: Export, bounds: Bounds, form: Form, late: 
 
     Raises ExportError for what is wrong with table, columns, cursor or SQL, and VALUE_UNENCODABLE while reading.
     """
+    refuse_older_snapshot(source, export, bounds)
     columns = source_columns(source, export)
     nulls = _null_cursors(source, export, columns)
     statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
@@ -109,7 +112,8 @@ def preview(source: Source, export: Export, bounds: Bounds, limit: int) -> Shown
 def verify(source: Source, export: Export) -> None:
     """Raises the first ExportError that a run would meet before its first row; nothing is read."""
     columns = source_columns(source, export)
-    cursor = cursor_range(source, export, columns, Bounds(low=None, high="2026-01-01T00:00:00+00:00"))
+    xids = export.cursor is not None and export.cursor.mode == "xid"
+    cursor = cursor_range(source, export, columns, Bounds(high="0" if xids else "2026-01-01T00:00:00+00:00"))
     source.connection.execute(build_select(export, columns, cursor).limit(0)).close()
 
 
@@ -141,6 +145,9 @@ def cursor_range(source: Source, export: Export, columns: Sequence[Column], boun
     """The window's bounds as values of the cursor column, or None without a cursor."""
     if export.cursor is None:
         return None
+    if export.cursor.mode == "xid":
+        refuse_without_xids(source, export)
+        return xid_range(bounds)
     assert export.cursor.column is not None, "this mode has a cursor column"
     require_column(export.cursor.column, [column.name for column in columns], "cursor.column")
     cursor = next(column for column in columns if column.name == export.cursor.column)
@@ -151,11 +158,11 @@ def cursor_range(source: Source, export: Export, columns: Sequence[Column], boun
     if cursor.arrow is None:
         largest = source.connection.execute(largest_cursor(export, columns)).scalar()
         cursor = guessed(cursor, [largest])
-    return typed_range(cursor, bounds, source.timezone)
+    return typed_range(cursor, bounds, source.timezone, fraction_digits(cursor, source.dialect))
 
 
 def _null_cursors(source: Source, export: Export, columns: Sequence[Column]) -> int:
-    if export.cursor is None:
+    if export.cursor is None or export.cursor.column is None:
         return 0
     count: int = source.connection.execute(count_null_cursors(export, columns)).scalar_one()
     if count and export.cursor.nulls == "fail":
