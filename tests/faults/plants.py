@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import sqlalchemy
 
 from catalog.windows import Bounds, instant
-from tasks import deliver
+from tasks import deliver, frontier, snapshot
 from tasks.ledger import allot
 from tasks.publish import local
 
@@ -85,6 +86,13 @@ def naive_watermark() -> None:
     allot.next_bounds = next_bounds
 
 
+def unsettled_bound() -> None:
+    """In mode `xid`, the bound is where the next transaction will begin, whoever is still at work below it."""
+    text = frontier._SNAPSHOT.text.replace("pg_snapshot_xmin", "pg_snapshot_xmax")
+    frontier._SNAPSHOT = sqlalchemy.text(text.replace("::", r"\:\:"))
+    snapshot.refuse_unreached = lambda *_: None
+
+
 def link_then_unlink() -> None:
     """A local file gets its final name in two steps, between which it has two."""
 
@@ -100,5 +108,8 @@ PLANTS: dict[str, Callable[[], None]] = {
     "publish_before_record": publish_before_record,
     "committed_before_published": committed_before_published,
     "naive_watermark": naive_watermark,
+    "unsettled_bound": unsettled_bound,
     "link_then_unlink": link_then_unlink,
 }
+#: Bugs of how a window is bounded need the mode they are bugs of.
+MODES = {"naive_watermark": "lag"}

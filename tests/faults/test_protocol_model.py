@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import tempfile
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
@@ -191,15 +192,22 @@ class Drop(RuleBasedStateMachine):
             return sorted(name for (name,) in connection.execute(query))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def stage() -> object:
+@contextmanager
+def model_stage() -> Iterator[None]:
+    """The stage on which the model plays, for as long as the block runs."""
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         memory = Path("/dev/shm")
         folder = stack.enter_context(tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None))
         for name in ("EXPORTS_CATALOG", "EXPORTS_LEDGER", "EXPORTS_SPOOL"):
             patch.setenv(name, "")
         Drop.stage = CrashStage(Path(folder), LocalFolder(), stack)
-        yield Drop.stage
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stage() -> Iterator[None]:
+    with model_stage():
+        yield
 
 
 TestDrop = Drop.TestCase
