@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -50,18 +51,19 @@ def running() -> Iterator[MariaDB]:
     """A server of one's own."""
     folder = Path(tempfile.mkdtemp(prefix="maria"))
     data, init = folder / "data", folder / "init.sql"
-    init.write_text("CREATE USER test@'%' IDENTIFIED BY 'secret'; GRANT ALL ON *.* TO test@'%';\n")
+    init.write_text("CREATE USER test@'%' IDENTIFIED BY 'secret';\nGRANT ALL ON *.* TO test@'%';\n")
     common = ["--no-defaults", f"--datadir={data}"]
-    become = ["--user=mysql"] if Path("/root").owner() == Path.home().owner() else []
+    become = ["--user=mysql"] if os.getuid() == 0 else []
     if become:
         for path in (folder, init):
             shutil.chown(path, "mysql")
     install = ["mariadb-install-db", *common, *become, "--auth-root-authentication-method=normal", "--skip-test-db"]
     subprocess.run(install, check=True, capture_output=True)
     server = MariaDB(free_port())
+    settings = ["--default-time-zone=+00:00", "--innodb-flush-log-at-trx-commit=0"]
     network = ["--bind-address=127.0.0.1", f"--port={server.port}", f"--socket={folder / 's'}", f"--init-file={init}"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([SERVER, *common, *become, *network], stdout=log, stderr=log)
+        process = subprocess.Popen([SERVER, *common, *become, *network, *settings], stdout=log, stderr=log)
     try:
         _await_answer(server, process, folder / "log")
         yield server
