@@ -7,7 +7,7 @@ text, exactly as they were decided; in mode `lag` they are instants in UTC with 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -127,19 +127,26 @@ def _is_before(low: str, high: str, cursor: Cursor) -> bool:
     return datetime.fromisoformat(low) < datetime.fromisoformat(high)
 
 
-def explicit_bounds(export: Export, since: datetime | None, until: datetime | None) -> Bounds | None:
-    """The bounds a person asked for, or None when none were asked for.
+def explicit_bounds(
+    export: Export, since: datetime | None, until: datetime | None, logical_time: datetime
+) -> Bounds | None:
+    """The bounds of a backfill, as a person asked for them, or None when none were asked for.
 
     Moments without a zone are meant in the schedule's. Raises ExportError DEFINITION_INVALID for half a span, an
-    empty one, or an export without a cursor.
+    empty one, one that is not over yet, or an export without a cursor that knows times.
     """
     if since is None and until is None:
         return None
     if since is None or until is None or export.cursor is None:
         raise _invalid_span("`since` and `until` go together, and only with an incremental export")
+    if export.cursor.mode == "xid":
+        raise _invalid_span("mode xid has no time column, so there is no span of time to deliver once more")
     low, high = (moment if moment.tzinfo else moment.replace(tzinfo=export.timezone) for moment in (since, until))
     if high <= low:
         raise _invalid_span("`since` is not before `until`")
+    settled = logical_time - (export.cursor.lag if export.cursor.mode == "lag" else timedelta())
+    if high > settled:
+        raise _invalid_span(f"the span ends at {high.isoformat()}, and rows may still come until then")
     return Bounds(instant(low), instant(high), low.astimezone(UTC), high.astimezone(UTC))
 
 

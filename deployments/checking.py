@@ -21,9 +21,10 @@ from tasks.allotting import frontier_of
 from tasks.connect import open_source
 from tasks.frontier import settle
 from tasks.ledger import Ledger
+from tasks.lookback import key_columns
 from tasks.publish import open_publisher
 from tasks.read import preview as preview_rows
-from tasks.read import verify
+from tasks.read import source_columns, verify
 
 #: Without these the database cannot be asked, or not at this moment, which says nothing about the definition.
 _NOT_ASKED = {
@@ -65,6 +66,8 @@ def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
     try:
         with open_source(export.database, catalog.database_of(export), secret_block) as source:
             verify(source, export)
+            if export.cursor is not None and export.cursor.looks_back:
+                key_columns(source, export, source_columns(source, export))
             if export.cursor is not None and export.cursor.mode != "lag":
                 settle(source, export, datetime.now(UTC), None)
     except ExportError as error:

@@ -99,13 +99,13 @@ def restart(ledger: Ledger, export: Export, since: str) -> Bounds:
 
     Raises ExportError DEFINITION_INVALID for another word, or a moment in mode `xid`, which knows none.
     """
-    start = starting_bounds(ledger, export, since)
+    start = starting_bounds(export, since)
     accept(ledger, export.id)
     ledger.open_generation(export.id, start)
     return start
 
 
-def starting_bounds(ledger: Ledger, export: Export, since: str) -> Bounds:
+def starting_bounds(export: Export, since: str) -> Bounds:
     """Where a first window begins that is to begin at `since`: its `low` and `since`."""
     if export.cursor is None:
         raise _no_start(f"export {export.id} has no cursor, so it begins nowhere", "leave it out")

@@ -17,6 +17,7 @@ from catalog.errors import Code, ExportError
 from deployments.apply import deploy, ensure_work_pool, refuse_foreign
 from deployments.checking import refuse_problems
 from deployments.compile import SCHEDULE_SLUG
+from deployments.ledger_view import starting_bounds
 from deployments.listing import list_one
 from deployments.plan import frozen_export, keep_start
 from deployments.runs import find_run, report_of, waiting_runs
@@ -88,8 +89,12 @@ def beginning_at(workspace: Workspace, export: Export, since: str | None) -> Exp
                 export=export.id,
             )
         return keep_start(export, standing)
-    moment = None if since == "start" else datetime.now(UTC) if since == "now" else _moment(since)
-    return export.model_copy(update={"cursor": export.cursor.model_copy(update={"start": moment})})
+    start = starting_bounds(export, since)
+    if export.cursor.mode == "xid":
+        # Its bounds are no moments that a definition could hold.
+        workspace.ledger.open_generation(export.id, start)
+        return export
+    return export.model_copy(update={"cursor": export.cursor.model_copy(update={"start": start.since})})
 
 
 def _begins(workspace: Workspace, export: Export) -> bool:
@@ -108,17 +113,6 @@ def _is_deployed(workspace: Workspace, standing: DeploymentResponse | None, expo
     except ExportError:
         return False
     return frozen.source_key == export.source_key and workspace.ledger.definition(frozen.hash) is not None
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise ExportError(
-            Code.DEFINITION_INVALID,
-            f"--since {text} is no moment",
-            "write `start`, `now`, or a moment as 2026-11-01T00:00",
-        ) from None
 
 
 def register_and_deploy(workspace: Workspace, export: Export, *, live: bool = False) -> DeploymentResponse:

@@ -34,7 +34,7 @@ def run(
     ledger, run_id = Ledger.default(), str(flow_run.id)
     story = Story(definition, ledger, run_id, flow_run.scheduled_start_time.astimezone(UTC), _in_prefect(run_id))
     try:
-        allotment = story.deliver(explicit_bounds(definition, since, until))
+        allotment = story.deliver(explicit_bounds(definition, since, until, story.logical_time))
         line = report.outcome(ledger, run_id, allotment)
     except ExportError as error:
         _report(story, state_message(error))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from manage import output
+from manage.command import Detach, ExportArgument, Json, opened
 from manage.machine import add_machine_commands
+from manage.windows_commands import add_window_commands
 
 if TYPE_CHECKING:
     from deployments.workspace import Workspace
@@ -22,8 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ExportArgument = Annotated[str, typer.Argument(metavar="ID", help="The export's id: its file's name without .yaml.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's id or its first digits; default: the newest.")]
 Since = Annotated[
     str | None,
@@ -31,15 +29,6 @@ Since = Annotated[
         help="After a change of source or cursor, where it begins: start, now, or a moment (2026-11-01T00:00)."
     ),
 ]
-
-
-@contextmanager
-def _workspace(json_wanted: bool) -> Iterator[Workspace]:
-    from deployments.workspace import open_workspace
-    from manage.server import running_server
-
-    with output.failing(json_wanted), running_server(), open_workspace() as workspace:
-        yield workspace
 
 
 @app.command()
@@ -104,7 +93,7 @@ def list_command(
         raise typer.BadParameter(f"{status} is none of {', '.join(STATUSES)}", param_hint="--status")
     if type_ is not None and type_ not in EXPORT_TYPES:
         raise typer.BadParameter(f"{type_} is none of {', '.join(EXPORT_TYPES)}", param_hint="--type")
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         filters = Filters(search=search, database=database, data_type=data_type, type=type_, status=status)
         entries = list_exports(workspace, filters)
         problems = [problem for problem in workspace.catalog.problems if problem.severity == "error"]
@@ -121,7 +110,7 @@ def show(export_id: ExportArgument, json: Json = False) -> None:
     """Show the definition an export runs with: what is frozen in its deployment, or else its YAML."""
     from deployments.compile import definition_yaml
 
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         frozen = workspace.frozen(export_id)
         export = frozen or workspace.export(export_id)
     if json:
@@ -137,7 +126,7 @@ def activate(export_id: ExportArgument, since: Since = None, json: Json = False)
     """Check an export, freeze its definition and switch its schedule on; a one shot starts."""
     from deployments.lifecycle import activate as activate_export
 
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         run_id = activate_export(workspace, export_id, since)
         entry = _entry(workspace, export_id)
     if json:
@@ -151,7 +140,7 @@ def unschedule(export_id: ExportArgument, json: Json = False) -> None:
     """Switch the schedule off and remove every run that has not started; the watermark stays."""
     from deployments.lifecycle import unschedule as unschedule_export
 
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         removed = unschedule_export(workspace, export_id)
         entry = _entry(workspace, export_id)
     if json:
@@ -163,22 +152,18 @@ def unschedule(export_id: ExportArgument, json: Json = False) -> None:
 @app.command()
 def run(
     export_id: ExportArgument,
-    detach: Annotated[bool, typer.Option("--detach", help="Hand the run to a worker instead.")] = False,
+    detach: Detach = False,
     json: Json = False,
 ) -> None:
     """Run an export now, in this process, to its end, and report it."""
     from manage.server import quiet_logs
 
     quiet_logs()
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         from deployments.quick_run import run_here, start_run
 
         if detach:
-            run_id = start_run(workspace, export_id, detach=True)
-            if json:
-                output.data({"run_id": run_id, "export": export_id, "status": "scheduled"})
-            else:
-                output.say(f"run {run_id} of {export_id} waits for a worker")
+            output.detached(start_run(workspace, export_id, detach=True), export_id, json)
             return
         report = run_here(workspace, export_id)
     output.report(report, json)
@@ -193,7 +178,7 @@ def runs(
     """List an export's runs, the newest first: what waits, what runs, what has ended."""
     from deployments.runs import reports_of
 
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         workspace.require(export_id)
         reports = reports_of(workspace.client, workspace.ledger, export_id, workspace.project.tag, limit)
     if json:
@@ -207,7 +192,7 @@ def report(export_id: ExportArgument, run: RunOption = None, json: Json = False)
     """Report one run: state, times, files and rows, or the error and whether a relaunch can help."""
     from deployments.runs import find_run, report_of
 
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         workspace.require(export_id)
         found = find_run(workspace.client, export_id, workspace.project.tag, run)
         drawn = report_of(workspace.client, workspace.ledger, export_id, found)
@@ -222,7 +207,7 @@ def relaunch(export_id: ExportArgument, run: RunOption = None, json: Json = Fals
     """Start a failed run again: the same run, as Retry in the Prefect UI does; a worker takes it."""
     from deployments.lifecycle import relaunch as relaunch_run
 
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         workspace.require(export_id)
         run_id = relaunch_run(workspace, export_id, run)
     if json:
@@ -239,7 +224,7 @@ def plan(
     """Show how the catalog and Prefect differ; nothing is changed."""
     from deployments.carry_out import differences
 
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         found = [difference for difference in differences(workspace) if difference.change != "same"]
     output.differences(found, json)
     if exit_code and found:
@@ -255,7 +240,7 @@ def apply(
     """Bring Prefect to the catalog: new exports are deployed paused, edited ones updated, gone ones removed."""
     from deployments.carry_out import carry_out
 
-    with _workspace(json) as workspace:
+    with opened(json) as workspace:
         done = carry_out(workspace, activate_new=activate, since=since, on_step=output.say_quietly)
     output.differences(done, json)
 
@@ -266,4 +251,5 @@ def _entry(workspace: Workspace, export_id: str) -> dict[str, Any]:
     return list_one(workspace, workspace.known(export_id)).to_json()
 
 
+add_window_commands(app)
 add_machine_commands(app)

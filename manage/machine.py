@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from manage import output
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+from manage.command import Json
 
 
 def add_machine_commands(app: typer.Typer) -> None:

@@ -19,6 +19,7 @@ from catalog.receipt import RunReport, size_text
 
 if TYPE_CHECKING:
     from deployments.checking import Preview
+    from deployments.ledger_view import LedgerEntry
     from deployments.listing import Listed
     from deployments.plan import Difference
 
@@ -111,6 +112,7 @@ def report_words(report: RunReport) -> None:
         )
     lines += [("file", f"{file.path} ({file.rows:,} rows, {size_text(file.bytes)})") for file in report.files]
     lines.append(("rows", f"{report.rows:,}"))
+    lines += [("note", note) for note in report.notes]
     if report.error_code:
         lines.append(("error", f"{report.error_code}: {report.error_message}"))
         lines += [("try", report.error_hint)] if report.error_hint else []
@@ -186,6 +188,43 @@ def list_words(entries: Sequence[Listed]) -> None:
         for entry in entries
     ]
     table(["id", "name", "type", "database", "data type", "status", "next run", "last run"], rows)
+
+
+def ledger_words(entries: Sequence[LedgerEntry]) -> None:
+    """The windows of an export, a line each."""
+    rows = [
+        [
+            entry.window.id[:8],
+            entry.window.kind,
+            entry.window.state.value,
+            entry.window.bounds.low or "-",
+            entry.window.bounds.high or "-",
+            ", ".join(file.name for file, _ in entry.parts) or entry.window.first_name,
+            f"{sum(file.rows for file, _ in entry.parts):,}",
+            entry.window.run_id[:8],
+            entry.error_code or "-",
+        ]
+        for entry in entries
+    ]
+    table(["window", "kind", "state", "low", "high", "files", "rows", "run", "error"], rows)
+
+
+def detached(run_id: str, export_id: str, json_wanted: bool) -> None:
+    """A run that was handed to a worker."""
+    if json_wanted:
+        data({"run_id": run_id, "export": export_id, "status": "scheduled"})
+    else:
+        say(f"run {run_id} of {export_id} waits for a worker")
+
+
+def confirm(consequence: str, yes: bool) -> None:
+    """Ask before something is destroyed; without a terminal, `--yes` has to be given. Exits with 2 otherwise."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        say(f"Error: {consequence}\nTry: say --yes if that is wanted")
+        raise typer.Exit(2)
+    typer.confirm(f"{consequence}. Go on?", abort=True, err=True)
 
 
 def preview_words(shown: Preview) -> None:

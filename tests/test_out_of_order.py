@@ -89,7 +89,7 @@ def test_a_run_by_hand_goes_on_after_its_source_changed(prefect: Workshop) -> No
     prefect.sqlite()
     export_id = prefect.incremental()
     prefect.run("run", export_id)
-    prefect.incremental(export_id, table=None, query="SELECT * FROM orders WHERE id > 1")
+    prefect.incremental(export_id, table=None, query="SELECT * FROM orders WHERE id > 1", cursor={"key": ["id"]})
     refused = prefect.json("run", export_id, exit_code=1)["error"]
     assert refused["code"] == "SOURCE_CHANGED" and "exports apply --since" in refused["hint"]
     prefect.run("apply", "--since", "2026-01-03T00:00")

@@ -72,7 +72,7 @@ def _record_findings(connection: Connection, window: Window, findings: Findings)
         "late": findings.late,
         "missed": findings.missed,
         "keyed_from": findings.keyed_from,
-        "audited_at": now_text() if findings.audited else None,
+        "audited_at": instant(window.logical_time) if findings.audited else None,
     }
     connection.execute(update(tables.window).filter_by(id=window.id).values(found))
     for window_id, count in findings.counted.items():

@@ -51,7 +51,7 @@ window = Table(
     Column("null_cursors", BigInteger),
     Column("late", BigInteger),
     Column("missed", BigInteger),
-    # How many rows its own span held when it was last looked at, and when an audit looked at older ones.
+    # How many rows its own span held when it was last looked at, and the logical time when it audited older ones.
     Column("counted", BigInteger),
     Column("audited_at", String(32)),
     # From here to `high`, the key of every delivered row is in `delivered_key`.

@@ -1,0 +1,86 @@
+"""The commands about windows: what the ledger holds, what a person decides there, and delivering a span once more."""
+
+from __future__ import annotations
+
+from typing import Annotated, get_args
+
+import typer
+
+from manage import output
+from manage.command import Detach, ExportArgument, Json, opened
+
+
+def add_window_commands(app: typer.Typer) -> None:
+    """Let the `exports` command know `ledger` and `backfill`."""
+    for command in (ledger, backfill):
+        app.command()(command)
+
+
+def ledger(
+    export_id: ExportArgument,
+    resolve: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="WINDOW sent|again|abandon", help="Say what became of a window that cannot be known."),
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Go on, though source or ledger is another one.")] = False,
+    restart: Annotated[
+        str | None, typer.Option(metavar="start|now|MOMENT", help="Begin anew there, whatever was delivered.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Show an export's windows with bounds, files, state and run, the newest first; or decide what cannot be known."""
+    from catalog.load import load_catalog
+    from deployments.ledger_view import accept_source, ledger_entries, resolve_window
+    from deployments.ledger_view import restart as restart_export
+    from tasks.ledger import Ledger
+    from tasks.ledger.decisions import DECISIONS, Decision
+
+    if sum(asked is not None for asked in (resolve, restart, accept or None)) > 1:
+        raise typer.BadParameter("one decision at a time: --resolve, --accept or --restart")
+    with output.failing(json):
+        known = Ledger.default()
+        if not known.windows(export_id, 1):
+            load_catalog().require(export_id)
+        if resolve is not None:
+            window_id, decision = resolve
+            if decision not in get_args(Decision):
+                raise typer.BadParameter(f"{decision} is none of {', '.join(DECISIONS)}", param_hint="--resolve")
+            if decision == "abandon":
+                output.confirm("the rows of this window will be in no file", yes)
+            window = resolve_window(known, export_id, window_id, decision)  # type: ignore[arg-type]
+            output.say(f"window {window.id[:8]} of {export_id} is {window.state.value}")
+        if accept:
+            accept_source(known, export_id)
+            output.say(f"{export_id} goes on from its watermark with the next run")
+        if restart is not None:
+            output.confirm(f"{export_id} begins anew at {restart}: rows may be delivered twice, or left out", yes)
+            start = restart_export(known, load_catalog().export(export_id), restart)
+            output.say(f"the next window of {export_id} begins at {start.low or 'the beginning of the table'}")
+        entries = ledger_entries(known, export_id)
+    if json:
+        output.data([entry.to_json() for entry in entries])
+    else:
+        output.ledger_words(entries)
+
+
+def backfill(
+    export_id: ExportArgument,
+    since: Annotated[str, typer.Option(help="Where the span begins, as 2026-11-01T00:00.")],
+    until: Annotated[str, typer.Option(help="Where it ends; a row at exactly this moment is not in it.")],
+    detach: Detach = False,
+    json: Json = False,
+) -> None:
+    """Deliver the rows of a span of time once more, in a file of their own; the watermark stays where it is."""
+    from manage.server import quiet_logs
+
+    quiet_logs()
+    with opened(json) as workspace:
+        from deployments.quick_run import run_here, span_of, start_run
+
+        span = span_of(workspace, export_id, since, until)
+        if detach:
+            output.detached(start_run(workspace, export_id, detach=True, span=span), export_id, json)
+            return
+        report = run_here(workspace, export_id, span)
+    output.report(report, json)
