@@ -6,12 +6,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-
-#: What both drivers raise when the connection is gone, and for all else that a writer has no answer to.
-DriverError = Exception
 
 
 @dataclass(frozen=True)
@@ -19,13 +17,16 @@ class Ground:
     """A database to race on: its connections commit by themselves until BEGIN; `stamps` are what `ts` may be set to.
 
     `prepares` says whether it has PREPARE TRANSACTION; `elsewhere` connects to another database with the same table.
+    `own_id` asks for a connection's id, `kill` ends the connection of that id, `is_cut_off` tells what it then raises.
     """
 
     connect: Callable[[], Any]
     stamps: Sequence[str]
     prepares: bool
     elsewhere: Callable[[], Any] | None
-    is_cut_off: Callable[[Exception], bool]
+    own_id: str
+    kill: str
+    is_cut_off: tuple[type[Exception], ...]
 
 
 @dataclass
@@ -54,19 +55,20 @@ class Writers:
         self._pids: dict[int, int] = {}
         self._pool = ThreadPoolExecutor(count + 3)
         dice = random.Random(seed)
-        works: list[Callable[[random.Random], None]] = [self._write_on(number) for number in range(count)]
-        works += [self._cut_off]
+        others = [self._cut_off]
         if ground.prepares:
-            works.append(self._commit_prepared)
+            others.append(self._commit_prepared)
         if ground.elsewhere is not None:
-            works.append(self._write_elsewhere)
-        self._running = [self._pool.submit(work, random.Random(dice.random())) for work in works]
+            others.append(self._write_elsewhere)
+        start = [self._pool.submit(self._write_on(number), random.Random(dice.random())) for number in range(count)]
+        self._writing: Sequence[Future[None]] = start
+        self._beside = [self._pool.submit(work, random.Random(dice.random())) for work in others]
 
     def finish(self) -> None:
         """Let every open transaction end; raises what stopped a thread before its time."""
         self._stop.set()
-        for running in self._running:
-            running.result()
+        for thread in (*self._writing, *self._beside):
+            thread.result()
         self._pool.shutdown()
 
     def _write_on(self, number: int) -> Callable[[random.Random], None]:
@@ -79,7 +81,7 @@ class Writers:
                 committing = False
                 try:
                     cursor = connection.cursor()
-                    cursor.execute(self._own_id)
+                    cursor.execute(self._ground.own_id)
                     self._pids[number] = cursor.fetchone()[0]
                     cursor.execute("BEGIN")
                     ids = self._change(cursor, dice)
@@ -91,9 +93,7 @@ class Writers:
                         committing = True
                         cursor.execute("COMMIT")
                         self.log.record(ids, certain=True)
-                except DriverError as error:
-                    if not self._ground.is_cut_off(error):
-                        raise
+                except self._ground.is_cut_off:
                     if committing:
                         self.log.record(ids, certain=False)
                     connection = None
@@ -101,10 +101,6 @@ class Writers:
                 connection.close()
 
         return work
-
-    @property
-    def _own_id(self) -> str:
-        return "SELECT pg_backend_pid()" if self._ground.prepares else "SELECT connection_id()"
 
     def _change(self, cursor: Any, dice: random.Random) -> list[int]:
         """The rows of one transaction that are to stay; those of a savepoint that is rolled back are not."""
@@ -138,25 +134,24 @@ class Writers:
 
     def _commit_prepared(self, dice: random.Random) -> None:
         with self._ground.connect() as connection:
-            while not (self._stop.wait(0.02) and self._has_ended(among=self._running[:-2], prepared=True)):
+            while True:
+                # Asked before: what the last writer prepared is committed in the round after it.
+                have_ended = all(thread.done() for thread in self._writing)
                 with self._lock:
-                    due = [
-                        gid for gid, (at, _) in self._prepared.items() if self._stop.is_set() or at < time.monotonic()
-                    ]
-                for gid in due:
-                    there = connection.execute("SELECT 1 FROM pg_prepared_xacts WHERE gid = %s", [gid]).fetchone()
-                    if there:
-                        connection.execute(f"COMMIT PREPARED '{gid}'")
-                    elif not self._has_ended(among=self._running[:-2], prepared=False):
+                    due = {gid: ids for gid, (at, ids) in self._prepared.items() if have_ended or at < time.monotonic()}
+                for gid, ids in due.items():
+                    found = connection.execute("SELECT 1 FROM pg_prepared_xacts WHERE gid = %s", [gid]).fetchone()
+                    if found is None and not have_ended:
                         # It may be on its way.
                         continue
+                    if found is not None:
+                        connection.execute(f"COMMIT PREPARED '{gid}'")
+                        self.log.record(ids, certain=True)
                     with self._lock:
-                        _, ids = self._prepared.pop(gid)
-                    self.log.record(ids, certain=bool(there))
-
-    def _has_ended(self, among: Sequence[Any], *, prepared: bool) -> bool:
-        with self._lock:
-            return all(running.done() for running in among) and not (prepared and self._prepared)
+                        del self._prepared[gid]
+                if have_ended:
+                    return
+                time.sleep(dice.uniform(0, 0.04))
 
     def _write_elsewhere(self, dice: random.Random) -> None:
         assert self._ground.elsewhere is not None, "only where there is another database"
@@ -169,13 +164,8 @@ class Writers:
                 cursor.execute("COMMIT")
 
     def _cut_off(self, dice: random.Random) -> None:
-        kill = "SELECT pg_terminate_backend({})" if self._ground.prepares else "KILL {}"
         with self._ground.connect() as connection:
             cursor = connection.cursor()
             while not self._stop.wait(dice.uniform(0.5, 1.5)):
-                try:
-                    cursor.execute(kill.format(dice.choice(list(self._pids.values()))))
-                except DriverError as error:
-                    # It had ended by itself.
-                    if "Unknown thread" not in str(error):
-                        raise
+                with suppress(*self._ground.is_cut_off):
+                    cursor.execute(self._ground.kill, [dice.choice(list(self._pids.values()))])
