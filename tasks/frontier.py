@@ -17,7 +17,7 @@ from catalog.windows import Bounds, Frontier, Window, instant
 from tasks.connect import Source
 from tasks.cursor import floored, fraction_digits
 from tasks.holders import Holder, held_by, held_too_long, holder_of, oldest, open_transactions
-from tasks.read import cursor_range, source_columns
+from tasks.read import cursor_column, cursor_range, source_columns
 from tasks.relation import Identity, qualified, refuse_without_xids, relation_of
 from tasks.replaced import refuse_other, rewound, rewritten
 from tasks.snapshot import refuse_wrapped
@@ -159,7 +159,7 @@ def _digits_of_cursor(source: Source, export: Export) -> int:
         raise _unguarded(f"{source.name} is no PostgreSQL ({source.dialect})", "lag", export)
     columns = source_columns(source, export)
     cursor_range(source, export, columns, Bounds(high="2026-01-01T00:00:00+00:00"))
-    return next(fraction_digits(column, source.dialect) for column in columns if column.name == export.cursor.column)
+    return fraction_digits(cursor_column(source, export, columns), source.dialect)
 
 
 def _unguarded(reason: str, mode: str, export: Export) -> ExportError:

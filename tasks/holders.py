@@ -92,11 +92,9 @@ def held_by(export: Export, holder: Holder | None, now: datetime, at_least_since
         return None
     holder = replace(holder, since=holder.since or at_least_since)
     assert export.cursor is not None, "only incremental exports have a bound"
-    if holder.since is None or now - holder.since < _WORTH_TELLING:
-        return None
-    if now - holder.since > export.cursor.max_hold:
+    if holder.since is not None and now - holder.since > export.cursor.max_hold:
         raise held_too_long(export, holder)
-    return holder.in_words()
+    return None if holder.since is None or now - holder.since < _WORTH_TELLING else holder.in_words()
 
 
 def held_too_long(export: Export, holder: Holder) -> ExportError:

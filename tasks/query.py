@@ -96,6 +96,12 @@ def count_null_cursors(export: Export, columns: Sequence[Column]) -> Select[Any]
     return _filtered(select(func.count()), export, names, [_cursor_column(export, names).is_(None)])
 
 
+def describe_cursor(export: Export, columns: Sequence[Column]) -> Select[Any]:
+    """The statement that returns the cursor column alone and no rows."""
+    names = [found.name for found in columns]
+    return _filtered(select(_cursor_column(export, names)), export, names, []).limit(0)
+
+
 def largest_cursor(export: Export, columns: Sequence[Column]) -> Select[Any]:
     """The statement that reads the cursor's largest value."""
     names = [found.name for found in columns]

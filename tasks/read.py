@@ -26,6 +26,7 @@ from tasks.query import (
     build_select,
     count_null_cursors,
     cursor_forms,
+    describe_cursor,
     describe_query,
     largest_cursor,
     require_column,
@@ -148,9 +149,7 @@ def cursor_range(source: Source, export: Export, columns: Sequence[Column], boun
     if export.cursor.mode == "xid":
         refuse_without_xids(source, export)
         return xid_range(bounds)
-    assert export.cursor.column is not None, "this mode has a cursor column"
-    require_column(export.cursor.column, [column.name for column in columns], "cursor.column")
-    cursor = next(column for column in columns if column.name == export.cursor.column)
+    cursor = cursor_column(source, export, columns)
     if source.dialect == "sqlite":
         largest = source.connection.execute(largest_cursor(export, columns)).scalar()
         forms = source.connection.execute(cursor_forms(export, columns)).scalars().all()
@@ -159,6 +158,17 @@ def cursor_range(source: Source, export: Export, columns: Sequence[Column], boun
         largest = source.connection.execute(largest_cursor(export, columns)).scalar()
         cursor = guessed(cursor, [largest])
     return typed_range(cursor, bounds, source.timezone, fraction_digits(cursor, source.dialect))
+
+
+def cursor_column(source: Source, export: Export, columns: Sequence[Column]) -> Column:
+    """The cursor column. Raises ExportError COLUMN_MISSING when it is not there."""
+    assert export.cursor is not None and export.cursor.column is not None, "this mode has a cursor column"
+    if source.dialect == "postgresql":
+        # A domain hides the precision of its type, and a result does not.
+        with source.connection.execute(describe_cursor(export, columns)) as result:
+            return describe(result)[0]
+    require_column(export.cursor.column, [column.name for column in columns], "cursor.column")
+    return next(column for column in columns if column.name == export.cursor.column)
 
 
 def _null_cursors(source: Source, export: Export, columns: Sequence[Column]) -> int:

@@ -9,6 +9,7 @@ import pytest
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
 from ledgers import ledger, ledger_url
+from mariadb_server import mariadb
 from postgres_server import postgres
 from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
 from small_disk import small_disk
@@ -17,6 +18,7 @@ from workshop import workshop
 __all__ = [
     "ledger",
     "ledger_url",
+    "mariadb",
     "postgres",
     "prefect",
     "prefect_home",

@@ -59,13 +59,14 @@ def _as_server_user() -> list[str]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    with running_postgres() as server:
+    """The one server that tests share."""
+    with running() as server:
         yield server
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """A server of its own for as long as the block runs."""
+def running(epoch: int = 0) -> Iterator[Postgres]:
+    """A server of one's own; its transaction ids have begun anew `epoch` times."""
     # Not below pytest's own folder: its parents are closed to the server's user, and socket paths are short.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     server = Postgres(free_port())
@@ -78,7 +79,9 @@ def running_postgres() -> Iterator[Postgres]:
     initdb = ["-D", str(data), "-A", "scram-sha-256", "-U", server.user, f"--pwfile={folder / 'pw'}"]
     run = {"check": True, "capture_output": True, "cwd": folder}
     subprocess.run([*become, BIN / "initdb", *initdb, "-E", "UTF8", "--locale=C.UTF-8", "-N"], **run)  # type: ignore[call-overload]
-    options = f"-c listen_addresses=127.0.0.1 -p {server.port} -k {folder} -c fsync=off"
+    if epoch:
+        subprocess.run([*become, BIN / "pg_resetwal", "-e", str(epoch), "-D", data], **run)  # type: ignore[call-overload]
+    options = f"-c max_prepared_transactions=50 -c listen_addresses=127.0.0.1 -p {server.port} -k {folder} -c fsync=off"
     pg_ctl = [*become, BIN / "pg_ctl", "-D", data, "-w"]
     subprocess.run([*pg_ctl, "-l", log, "-o", options, "start"], check=True, cwd=folder, stdout=subprocess.DEVNULL)
     try:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import postgres_server
 from drop_targets import TARGETS
 from plants import MODES, PLANTS
-from postgres_server import running_postgres
 from soak_round import Round
 from verdict import Verdict
 
@@ -33,7 +33,7 @@ def soak(kills: int, target: str, seed: int, plant: str | None, folder: Path) ->
     """The summary: what was killed in which state, and what was found wrong. Ends with the first thing found."""
     chance, verdict, states, killed, began = random.Random(seed), Verdict(), Counter[str](), 0, time.monotonic()
     trace, size = folder / "trace.jsonl", _KILLS_PER_PLANTED_ROUND if plant else _KILLS_PER_ROUND
-    with running_postgres() as postgres, trace.open("a") as file:
+    with postgres_server.running() as postgres, trace.open("a") as file:
         while killed < kills and verdict.clean:
             played = Round(
                 postgres=postgres,
