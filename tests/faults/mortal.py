@@ -1,8 +1,8 @@
 """Every write that outlives a process, counted; and its death before the one of a chosen number.
 
 What counts: renames, links, removals, new folders, files opened for writing, flushes (as Python's audit events and by
-wrapping what has none), every commit of the ledger, every request to an SFTP server that changes something. Whatever the
-code writes is counted, known to a test or not.
+wrapping what has none), every commit of the ledger, every request that changes something on an SFTP server. Whatever
+the code writes is counted, known to a test or not.
 """
 
 from __future__ import annotations
