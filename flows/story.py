@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -83,10 +84,10 @@ class Story:
         if window.state is not State.PUBLISHING and not spool.stands(self.ledger.extracted(window.id)):
             export = self._extract(window, export)
         for parcel in deliver.parcels(self.ledger, window):
-            publisher = deliver.publisher_of(parcel.delivery.target, self.means.lookup)
-            replace = deliver.may_replace(self.ledger, export, publisher, parcel)
-            sent = self._step(steps.upload)(self.ledger, publisher, parcel)
-            self._step(steps.publish)(publisher, sent, replace=replace)
+            with closing(deliver.publisher_of(parcel.delivery.target, self.means.lookup)) as publisher:
+                replace = deliver.may_replace(self.ledger, export, publisher, parcel)
+                sent = self._step(steps.upload)(self.ledger, publisher, parcel)
+                self._step(steps.publish)(publisher, sent, replace=replace)
             self._step(steps.commit)(self.ledger, sent, self.id)
         spool.discard(window)
 

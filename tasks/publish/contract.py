@@ -57,6 +57,9 @@ class Publisher(Protocol):
     def address(self, folder: str, name: str) -> str:
         """The whole address of a file, for people."""
 
+    def close(self) -> None:
+        """Let go of what it holds open; using it afterwards opens that anew."""
+
 
 def temp_name(name: str, window_id: str) -> str:
     """The name under which a file is uploaded: beside the final one, hidden, and the window's own."""

@@ -100,6 +100,9 @@ class LocalPublisher:
         """The file's path."""
         return str(self._path(folder, name))
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def _path(self, folder: str, name: str) -> Path:
         return self._root / folder / name
 
