@@ -8,17 +8,26 @@ os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 from ledgers import ledger, ledger_url
 from postgres_server import postgres
 from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
+from publishers import drop, opener, publisher, spool_file
+from sftp_server import openssh, sftp_server, ssh_keys
 from small_disk import small_disk
 from workshop import workshop
 
 __all__ = [
+    "drop",
     "ledger",
     "ledger_url",
+    "opener",
+    "openssh",
     "postgres",
     "prefect",
     "prefect_home",
     "prefect_url",
     "prefect_worker",
+    "publisher",
+    "sftp_server",
     "small_disk",
+    "spool_file",
+    "ssh_keys",
     "workshop",
 ]

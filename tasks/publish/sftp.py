@@ -88,6 +88,9 @@ class SftpPublisher:
                     client.posix_rename(temp, final)
                     # Two names of one inode: rename(2) then does nothing, and leaves both.
                     _missing_is_none(partial(client.remove, temp))
+                elif _is_there(client, final):
+                    # Asked first, because not every server's rename refuses as it should.
+                    raise self._exists(folder, name)
                 else:
                     client.rename(temp, final)
             except StatusError as error:
