@@ -56,6 +56,7 @@ class SftpServer:
     def __init__(self, root: Path, keys: Keys) -> None:
         self.root, self.keys = root, keys
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self.more_host_keys: list[asyncssh.SSHKey] = []
         self.port = 0
         #: It has no room for more than so many bytes of a file.
         self.room: int | None = None
@@ -73,6 +74,11 @@ class SftpServer:
         self._connections: list[asyncssh.SSHServerConnection] = []
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+
+    @property
+    def host_keys(self) -> list[asyncssh.SSHKey]:
+        """All keys it has; of each kind one."""
+        return [self.host_key, *self.more_host_keys]
 
     def start(self) -> None:
         """Listen; again on the same port."""
@@ -122,7 +128,7 @@ class SftpServer:
         self._listener = await asyncssh.listen(
             "127.0.0.1",
             self.port,
-            server_host_keys=[self.host_key],
+            server_host_keys=self.host_keys,
             server_factory=lambda: _Doorkeeper(self),
             sftp_factory=lambda channel: _Weak(self, channel),
             reuse_address=True,

@@ -13,6 +13,7 @@ from typing import Any
 
 import paramiko
 from paramiko.pkey import UnknownKeyType
+from paramiko.transport import ServiceRequestingTransport
 
 from catalog.errors import Code, ExportError
 from tasks.publish.sftp_client import Client
@@ -94,8 +95,9 @@ def _private_key(login: Login) -> paramiko.PKey | None:
         # In bytes, whatever its stubs say: cryptography, which gets it next, takes no text.
         return paramiko.PKey.from_path(path, passphrase.encode() if passphrase is not None else None)  # type: ignore[arg-type]
     except (OSError, ValueError, TypeError, paramiko.SSHException, UnknownKeyType) as error:
-        # cryptography's words for a missing or wrong passphrase; none of them quotes the key.
-        told = getattr(error, "strerror", None) or login.without_secrets(str(error).splitlines()[0])
+        # What cryptography says of a wrong passphrase is about something else.
+        wrong = "the passphrase is wrong, or it is no private key" if isinstance(error, ValueError) else str(error)
+        told = getattr(error, "strerror", None) or wrong
         raise ExportError(
             Code.TARGET_AUTH,
             f"the key file {path} for {login.username}@{login.host} cannot be used: {told}",
@@ -105,7 +107,8 @@ def _private_key(login: Login) -> paramiko.PKey | None:
 
 def _transport(wire: socket.socket, *, expected: list[paramiko.PKey], **options: Any) -> paramiko.Transport:
     """A transport that asks first for the kinds of host key that are known: a server may have several."""
-    transport = paramiko.Transport(wire, **options)
+    # paramiko's plain transport asks for the login service before each way to log in, which some servers end.
+    transport = ServiceRequestingTransport(wire, **options)
     security = transport.get_security_options()
     known = {key.get_name() for key in expected}
     if "ssh-rsa" in known:
