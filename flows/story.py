@@ -88,7 +88,7 @@ class Story:
                 replace = deliver.may_replace(self.ledger, export, publisher, parcel)
                 sent = self._step(steps.upload)(self.ledger, publisher, parcel)
                 self._step(steps.publish)(publisher, sent, replace=replace)
-            self._step(steps.commit)(self.ledger, sent, self.id)
+                self._step(steps.commit)(self.ledger, sent, self.id)
         spool.discard(window)
 
     def _extract(self, window: Window, export: Export) -> Export:

@@ -11,6 +11,7 @@ from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
 from publishers import drop, opener, publisher, spool_file
 from sftp_server import openssh, sftp_server, ssh_keys
 from small_disk import small_disk
+from tcp_proxy import proxies
 from workshop import workshop
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "prefect_home",
     "prefect_url",
     "prefect_worker",
+    "proxies",
     "publisher",
     "sftp_server",
     "small_disk",

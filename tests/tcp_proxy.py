@@ -6,85 +6,149 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Literal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any, Literal, TypeVar
+
+import pytest
 
 Direction = Literal["to server", "to client"]
-#: What happens to a direction once its bytes are used up.
 Fault = Literal["reset", "freeze", "half-close", "swallow"]
+Found = TypeVar("Found")
+#: Stands before the server on that port.
+Proxies = Callable[[int], "TcpProxy"]
 
-_BLOCK = 64 * 1024
+_BLOCK = 16 * 1024
 
 
 class TcpProxy:
-    """Stands before a server on loopback; faults can be set while it runs, and hold for every connection.
+    """A port of its own before a server on loopback. Faults are set while it runs, and hold for every connection.
 
-    `reset` cuts the connection with an RST on both sides; `freeze` lets nothing through any more, in either
-    direction, and keeps the connection open; `half-close` ends that direction alone, as after a FIN; `swallow` takes
-    the bytes of that direction and gives them to nobody.
+    `reset` cuts every connection with an RST on both sides; `freeze` lets nothing through any more in either direction
+    and keeps connections open; `half-close` ends one direction, as a FIN does; `swallow` takes the bytes of one
+    direction and gives them to nobody.
     """
 
     def __init__(self, port: int) -> None:
         self._server_port = port
         self._faults: dict[Direction, tuple[int, Fault]] = {}
-        #: Bytes a second in each direction; 0 is as fast as it goes.
-        self.speed = 0
-        self.connections = 0
+        #: Bytes a second in each direction, or as fast as it goes.
+        self.speed: int | None = None
+        #: How many bytes have passed.
         self.passed: dict[Direction, int] = {"to server": 0, "to client": 0}
-        self._pairs: list[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = []
+        self._sockets: set[asyncio.StreamWriter] = set()
+        self._is_over = asyncio.Event()
         self._loop = asyncio.new_event_loop()
-        self._thawed = asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        future = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._accept, "127.0.0.1", 0), self._loop)
-        self._listener = future.result(timeout=30)
+        self._listener = self._run(asyncio.start_server(self._accept, "127.0.0.1", 0))
         self.port: int = self._listener.sockets[0].getsockname()[1]
 
     def fail(self, fault: Fault, direction: Direction, after: int = 0) -> None:
         """From now on: that fault, when so many more bytes have passed in that direction."""
-        self._loop.call_soon_threadsafe(self._faults.__setitem__, direction, (self.passed[direction] + after, fault))
+
+        async def set_fault() -> None:
+            self._faults[direction] = (self.passed[direction] + after, fault)
+
+        self._run(set_fault())
 
     def heal(self) -> None:
-        """No fault any more for what comes; connections that are frozen or cut stay so."""
-        self._loop.call_soon_threadsafe(self._faults.clear)
+        """Cut every connection; new ones work."""
+
+        async def clear() -> None:
+            self._faults.clear()
+            self._abort()
+
+        self._run(clear())
 
     def reset(self) -> None:
         """Cut every connection now."""
-        self._loop.call_soon_threadsafe(self._reset_all)
+
+        async def abort() -> None:
+            self._abort()
+
+        self._run(abort())
 
     def end(self) -> None:
         """Stop for good."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(timeout=30)
+
+        async def stop() -> None:
+            self._listener.close()
+            self._abort()
+            self._is_over.set()
+            await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+
+        self._run(stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
+    def _run(self, coroutine: Coroutine[Any, Any, Found]) -> Found:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        try:
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
-        except OSError:
-            _abort(writer)
-            return
-        self._pairs.append((writer, server_writer))
+        self._sockets.add(writer)
         with suppress(OSError):
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+            self._sockets.add(server_writer)
             await asyncio.gather(
-                self._pass(reader, server_writer, "to server"), self._pass(server_reader, writer, "to client")
+                self._pump(reader, server_writer, "to server"),
+                self._pump(server_reader, writer, "to client"),
+                return_exceptions=True,
+            )
+            server_writer.close()
+        writer.close()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
+        while data := await reader.read(_BLOCK):
+            await self._until_thawed()
+            limit, fault = self._faults.get(direction, (None, None))
+            passing = data if limit is None else data[: max(0, limit - self.passed[direction])]
+            if passing and not writer.is_closing():
+                self.passed[direction] += len(passing)
+                writer.write(passing)
+                await writer.drain()
+            if limit is None or self.passed[direction] < limit:
+                if self.speed:
+                    await asyncio.sleep(len(passing) / self.speed)
+            elif fault == "reset":
+                self._abort()
+            elif fault == "half-close" and not writer.is_closing():
+                writer.write_eof()
+                return
+        await self._until_thawed()
+        if not writer.is_closing():
+            writer.write_eof()
+
+    async def _until_thawed(self) -> None:
+        def is_frozen() -> bool:
+            return any(
+                fault == "freeze" and self.passed[direction] >= limit
+                for direction, (limit, fault) in self._faults.items()
             )
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
-        while data := await reader.read(_BLOCK):
-            limit, fault = self._faults.get(direction, (None, None))
-            room = len(data) if limit is None else max(0, limit - self.passed[direction])
-            await self._send(data[:room], writer, direction)
-            if room < len(data) or room + self.passed[direction] == limit:
-                await self._happen(fault, writer)
-        if not self._is_frozen():
-            with suppress(OSError):
-                writer.write_eof()
+        if is_frozen():
+            # Not even after the fault is over: what was lost in a frozen connection does not come back.
+            await self._is_over.wait()
 
-    async def _send(self, data: bytes, writer: asyncio.StreamWriter, direction: Direction) -> None:
-        writer.write(data)
-        self.passed[direction] += len(data)
-        await writer.drain()
+    def _abort(self) -> None:
+        for writer in self._sockets:
+            linger = struct.pack("ii", 1, 0)
+            with suppress(OSError):
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+        self._sockets.clear()
+
+
+@pytest.fixture
+def proxies() -> Iterator[Proxies]:
+    """Makes proxies, and ends them."""
+    made: list[TcpProxy] = []
+
+    def make(port: int) -> TcpProxy:
+        made.append(TcpProxy(port))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.end()

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, Select, insert, select, update
+from sqlalchemy import ColumnElement, Engine, RowMapping, Select, insert, select, update
 
 from catalog.definition import Export
 from catalog.places import ledger_url
@@ -153,7 +153,7 @@ class Ledger:
         """Every byte is at the target under `temp_name`; publishing may begin."""
         self._move(
             delivery,
-            {State.EXTRACTED, State.PUBLISHING},
+            tables.delivery.c.state.in_({State.EXTRACTED, State.PUBLISHING}),
             state=State.PUBLISHING,
             temp_name=temp_name,
             path=path,
@@ -161,8 +161,11 @@ class Ledger:
         )
 
     def record_committed(self, delivery: Delivery, run_id: str) -> None:
-        """The file stands under its final name, or was taken from there."""
-        self._move(delivery, {State.PUBLISHING}, state=State.COMMITTED, committed_by=run_id)
+        """The file stands under its final name, or was taken from there. Once more by the same run changes nothing."""
+        columns = tables.delivery.c
+        # The answer to a commit can be lost, and the step is then tried again.
+        done = (columns.state == State.COMMITTED) & (columns.committed_by == run_id)
+        self._move(delivery, (columns.state == State.PUBLISHING) | done, state=State.COMMITTED, committed_by=run_id)
 
     def supersede(self, window: Window) -> None:
         """What this window meant cannot be read any more: a later run of a full export took its place."""
@@ -183,14 +186,12 @@ class Ledger:
             query = update(tables.delivery).filter_by(window=window.id, state=State.SUPERSEDED)
             connection.execute(query.values(state=State.PLANNED, updated_at=now_text()))
 
-    def _move(self, delivery: Delivery, before: set[State], **values: Any) -> None:
+    def _move(self, delivery: Delivery, before: ColumnElement[bool], **values: Any) -> None:
         query = update(tables.delivery).filter_by(window=delivery.window, target=delivery.target, part=delivery.part)
         with writing(self.engine, lock=delivery.window) as connection:
-            moved = connection.execute(
-                query.where(tables.delivery.c.state.in_(before)).values(**values, updated_at=now_text())
-            )
+            moved = connection.execute(query.where(before).values(**values, updated_at=now_text()))
             if moved.rowcount != 1:
-                raise AssertionError(f"delivery of window {delivery.window} is not in state {sorted(before)}")
+                raise AssertionError(f"delivery of window {delivery.window} may not become {values['state']} now")
 
     def delivered_by_run(self, run_id: str) -> list[DeliveredFile]:
         """The files this run delivered, its own and those it caught up with, by time."""

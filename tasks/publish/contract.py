@@ -58,7 +58,7 @@ class Publisher(Protocol):
         """The whole address of a file, for people."""
 
     def close(self) -> None:
-        """Let go of what it holds open; using it afterwards opens that anew."""
+        """Give up the connection, if there is one."""
 
 
 def temp_name(name: str, window_id: str) -> str:

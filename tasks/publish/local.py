@@ -101,7 +101,7 @@ class LocalPublisher:
         return str(self._path(folder, name))
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """A folder needs no connection."""
 
     def _path(self, folder: str, name: str) -> Path:
         return self._root / folder / name
