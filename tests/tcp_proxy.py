@@ -6,17 +6,22 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import suppress
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import pytest
 
 Direction = Literal["to server", "to client"]
 Fault = Literal["reset", "freeze", "half-close", "swallow"]
 Found = TypeVar("Found")
-#: Stands before the server on that port.
-Proxies = Callable[[int], "TcpProxy"]
+
+
+class Proxies(Protocol):
+    """Makes a proxy before the server on that port, ended with the test; a small buffer, in bytes, is soon full."""
+
+    def __call__(self, port: int, receive_buffer: int | None = None) -> TcpProxy: ...
+
 
 _BLOCK = 16 * 1024
 
@@ -29,7 +34,7 @@ class TcpProxy:
     direction and gives them to nobody.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, receive_buffer: int | None = None) -> None:
         self._server_port = port
         self._faults: dict[Direction, tuple[int, Fault]] = {}
         #: Bytes a second in each direction, or as fast as it goes.
@@ -43,6 +48,8 @@ class TcpProxy:
         self._thread.start()
         self._listener = self._run(asyncio.start_server(self._accept, "127.0.0.1", 0))
         self.port: int = self._listener.sockets[0].getsockname()[1]
+        if receive_buffer is not None:
+            self._listener.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
 
     def fail(self, fault: Fault, direction: Direction, after: int = 0) -> None:
         """From now on: that fault, when so many more bytes have passed in that direction."""
@@ -145,8 +152,8 @@ def proxies() -> Iterator[Proxies]:
     """Makes proxies, and ends them."""
     made: list[TcpProxy] = []
 
-    def make(port: int) -> TcpProxy:
-        made.append(TcpProxy(port))
+    def make(port: int, receive_buffer: int | None = None) -> TcpProxy:
+        made.append(TcpProxy(port, receive_buffer))
         return made[-1]
 
     yield make

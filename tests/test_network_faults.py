@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -148,7 +149,7 @@ def test_a_cut_at_any_byte_of_a_run(
     with whole.publisher() as publisher:
         whole.run(publisher)
     total = proxy.passed[direction]
-    for after in [0, 1, *range(total // 16, total, total // 16), total - 100, total - 1]:
+    for after in sorted({0, 1, *range(0, total, total // 16), total - 100, total - 1}):
         delivery = Delivery(sftp_server, proxy, tmp_path / str(after))
         with delivery.publisher() as publisher:
             for _ in range(2):
@@ -211,6 +212,31 @@ def test_a_server_that_falls_silent_is_given_up_in_time(
         began = time.monotonic()
         freeze = (lambda: proxy.fail("freeze", "to client")) if at == "publishing" else int
         delivery.fails(publisher, before_publish=freeze)
+        assert time.monotonic() - began < 5 * TIMEOUTS.answer
+        proxy.heal()
+        delivery.run(publisher)
+    assert delivery.is_done()
+
+
+def test_a_network_that_takes_nothing_any_more_is_given_up_in_time(
+    sftp_server: SftpServer, proxies: Proxies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every buffer on the way is full, so that not even sending comes to an end."""
+    connect = socket.create_connection
+
+    def narrow(*arguments: Any) -> socket.socket:
+        wire = connect(*arguments)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        return wire
+
+    monkeypatch.setattr(socket, "create_connection", narrow)
+    proxy = proxies(sftp_server.port, receive_buffer=4096)
+    delivery = Delivery(sftp_server, proxy, tmp_path / "world", LARGE)
+    with delivery.publisher() as publisher:
+        publisher.check()
+        proxy.fail("freeze", "to server", 20_000)
+        began = time.monotonic()
+        delivery.fails(publisher)
         assert time.monotonic() - began < 5 * TIMEOUTS.answer
         proxy.heal()
         delivery.run(publisher)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -52,6 +52,18 @@ class Connection:
         self.ssh.close()
 
 
+class _Transport(ServiceRequestingTransport):
+    """Asks for the login service once; paramiko's default asks before each way to log in, which some servers end."""
+
+    def run(self) -> None:
+        """Serve the connection until it ends."""
+        try:
+            super().run()
+        finally:
+            # paramiko would wait for this for ever, also when the connection is gone.
+            self._service_userauth_accepted = True
+
+
 def connect(login: Login, timeouts: Timeouts) -> Connection:
     """Connect, check the host key and log in.
 
@@ -65,7 +77,7 @@ def connect(login: Login, timeouts: Timeouts) -> Connection:
     try:
         _give_up_sending_after(wire, timeouts.answer)
         nothing_given = key is None and login.password is None
-        with _closed_after(wire, timeouts.login):
+        with _after(timeouts.login, partial(_cut, wire)):
             ssh.connect(
                 login.host,
                 login.port,
@@ -107,8 +119,7 @@ def _private_key(login: Login) -> paramiko.PKey | None:
 
 def _transport(wire: socket.socket, *, expected: list[paramiko.PKey], **options: Any) -> paramiko.Transport:
     """A transport that asks first for the kinds of host key that are known: a server may have several."""
-    # paramiko's plain transport asks for the login service before each way to log in, which some servers end.
-    transport = ServiceRequestingTransport(wire, **options)
+    transport = _Transport(wire, **options)
     security = transport.get_security_options()
     known = {key.get_name() for key in expected}
     if "ssh-rsa" in known:
@@ -123,7 +134,9 @@ def _open_client(ssh: paramiko.SSHClient, timeouts: Timeouts) -> Client:
     transport.set_keepalive(_KEEPALIVE_SECONDS)
     channel = transport.open_session(timeout=timeouts.login)
     channel.settimeout(timeouts.answer)
-    channel.invoke_subsystem("sftp")
+    # paramiko would wait for ever if the connection was cut just now.
+    with _after(timeouts.login, channel.event.set):
+        channel.invoke_subsystem("sftp")
     return Client(channel)
 
 
@@ -134,9 +147,9 @@ def _give_up_sending_after(wire: socket.socket, seconds: float) -> None:
 
 
 @contextmanager
-def _closed_after(wire: socket.socket, seconds: float) -> Iterator[None]:
-    """paramiko waits without end for some answers of a login: the connection is cut when it takes too long."""
-    timer = threading.Timer(seconds, _cut, (wire,))
+def _after(seconds: float, end: Callable[[], None]) -> Iterator[None]:
+    """Call `end` from another thread when the block takes longer than that."""
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
     try:
