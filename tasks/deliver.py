@@ -85,6 +85,10 @@ def publish(turn: Turn, publisher: Publisher, parcel: Parcel, *, replace: bool) 
     turn.confirm()
     folder, name = parcel.window.folder, parcel.file.name
     temp, final = publisher.stat(folder, parcel.temp_name), publisher.stat(folder, name)
+    if parcel.delivery.target_identity != publisher.identity and (final is None or not _same(final, parcel.file)):
+        # A temp that stands on another target may be left from an upload before this one: it is no witness.
+        turn.record_ambiguous(parcel.delivery)
+        raise _unknown(publisher, parcel)
     if temp is not None:
         if final is not None and not replace and _same(final, parcel.file):
             # A rename that links, then unlinks, was interrupted half-way.
@@ -125,7 +129,7 @@ def _was_taken(publisher: Publisher, parcel: Parcel) -> bool:
     """Temp and final name are both gone: whether that proves that the file was published and taken by its consumer."""
     delivery = parcel.delivery
     young = datetime.now(UTC) - (delivery.publishing_at or delivery.updated_at) < _WITNESS_AGE
-    if young and delivery.target_identity == publisher.identity:
+    if young:
         # An unmounted folder shows neither file, and proves nothing.
         publisher.check(parcel.window.folder)
         return True

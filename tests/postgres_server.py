@@ -32,15 +32,11 @@ class Postgres:
     def url(self, database: str = "postgres", user: str | None = None, password: str | None = None) -> str:
         return f"postgresql+psycopg://{user or self.user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
+    def conninfo(self, database: str = "postgres") -> str:
+        return f"host=127.0.0.1 port={self.port} user={self.user} password={self.password} dbname={database}"
+
     def connect(self, database: str = "postgres") -> psycopg.Connection:
-        return psycopg.connect(
-            host="127.0.0.1",
-            port=self.port,
-            user=self.user,
-            password=self.password,
-            dbname=database,
-            autocommit=True,
-        )
+        return psycopg.connect(self.conninfo(database), autocommit=True)
 
     def fresh_database(self, *statements: str) -> str:
         """A new database in which the statements were run; returns its name."""

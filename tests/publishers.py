@@ -36,6 +36,15 @@ def folders_without_links(request: pytest.FixtureRequest) -> Opener:
     return LocalPublisher
 
 
+def folders_without_such_a_rename(request: pytest.FixtureRequest) -> Opener:
+    # As on NFS, and on systems that have no rename to a free name.
+    def refused(source: object, target: object) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    request.getfixturevalue("monkeypatch").setattr("tasks.publish.no_clobber._rename", refused)
+    return LocalPublisher
+
+
 def asyncssh_folders(request: pytest.FixtureRequest) -> Opener:
     server: SftpServer = request.getfixturevalue("sftp_server")
     return server.publisher
@@ -50,6 +59,7 @@ def openssh_folders(request: pytest.FixtureRequest) -> Opener:
 OPENERS = {
     "local": local_folders,
     "local without links": folders_without_links,
+    "local without a rename to a free name": folders_without_such_a_rename,
     "sftp of asyncssh": asyncssh_folders,
     "sftp of OpenSSH": openssh_folders,
 }

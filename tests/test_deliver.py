@@ -230,6 +230,21 @@ def test_temp_gone_final_gone_on_another_target_cannot_be_known(world: World) ->
     assert decided_by_a_person(world) is Code.PUBLICATION_UNKNOWN
 
 
+def test_a_temp_on_another_target_says_nothing(tmp_path: Path) -> None:
+    """An upload that was cut off there left it, before the target was another and the file was published and taken."""
+    world = extracted(tmp_path, incremental(file={"name": "orders.csv"}))
+    (tmp_path / "moved").mkdir()
+    leftover = tmp_path / "moved" / parcel_of(world).temp_name
+    leftover.write_bytes(PARTS[0])
+    upload(world)
+    temp_of(world).unlink()
+    world.drop = tmp_path / "moved"
+    assert decided_by_a_person(world) is Code.PUBLICATION_UNKNOWN
+    world.drop = tmp_path / "drop"
+    world.run()
+    assert world.window().state is State.COMMITTED and world.standing() == []
+
+
 def test_temp_gone_final_anothers_is_foreign(world: World) -> None:
     temp_of(world).unlink()
     (world.drop / "orders.csv").write_bytes(b"id\n9\n")

@@ -1,4 +1,4 @@
-"""Local folders, through fsspec's local file system and the two calls it lacks: link and fsync."""
+"""Local folders, through fsspec's local file system and the calls it lacks: link, fsync, rename to a free name."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from catalog.errors import Code, ExportError
 from tasks.durable import flush_folder
 from tasks.publish.contract import Promise, Stat
+from tasks.publish.no_clobber import rename_to_free_name
 from tasks.spool import digest
 
 _CANNOT_LINK = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV}
@@ -76,7 +77,7 @@ class LocalPublisher:
             return Stat(found.st_size, partial(self._digest, path), modified)
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
-        """Link the final name to the temp's bytes, then remove the temp name: never over a file that is there."""
+        """Rename, never over a file that is there unless `replace`."""
         temp, final = self._path(folder, temp_name), self._path(folder, name)
         with self._translated("publish", final):
             if replace:
@@ -85,7 +86,7 @@ class LocalPublisher:
                 temp.unlink(missing_ok=True)
             else:
                 try:
-                    _link_or_rename(temp, final)
+                    rename_to_free_name(temp, final)
                 except FileExistsError:
                     raise self._exists(folder, name) from None
             flush_folder(final.parent)
@@ -167,17 +168,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _link_or_rename(temp: Path, final: Path) -> None:
-    """Raises FileExistsError when `final` is there. Without hard links the look and the rename are two steps."""
-    try:
-        os.link(temp, final)
-    except OSError as error:
-        if error.errno not in _CANNOT_LINK:
-            raise
-        if os.path.lexists(final):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
-        temp.rename(final)
-        return
-    temp.unlink()

@@ -1,0 +1,115 @@
+"""Bugs to plant in a run, one at a time: whoever does not see them would not see the real ones either.
+
+Each is planted in the child process alone, by replacing functions of the code under test.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import sqlalchemy
+
+from catalog.windows import Bounds, instant
+from tasks import deliver, frontier, snapshot
+from tasks.ledger import allot
+from tasks.publish import local
+
+
+def witness_off() -> None:
+    """A delivery in state PUBLISHING whose temp and final name are both gone is uploaded again."""
+    believed = deliver.publish
+
+    def publish(*arguments: Any, **keys: Any) -> None:
+        *_, publisher, parcel = arguments
+        folder = parcel.window.folder
+        if publisher.stat(folder, parcel.temp_name) is None and publisher.stat(folder, parcel.file.name) is None:
+            publisher.put(parcel.file.path, folder, parcel.temp_name)
+        believed(*arguments, **keys)
+
+    deliver.publish = publish
+
+
+def publish_before_record() -> None:
+    """The file has its final name before the ledger knows that it may have."""
+    upload = deliver.upload
+
+    class Hasty:
+        def __init__(self, publisher: Any, name: str) -> None:
+            self._publisher, self._name = publisher, name
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._publisher, name)
+
+        def put(self, local: Any, folder: str, temp_name: str) -> None:
+            self._publisher.put(local, folder, temp_name)
+            self._publisher.publish(folder, temp_name, self._name, replace=False)
+
+    def hasty(*arguments: Any) -> Any:
+        *others, publisher, parcel = arguments
+        return upload(*others, Hasty(publisher, parcel.file.name), parcel)
+
+    deliver.upload = hasty
+
+
+def committed_before_published() -> None:
+    """The ledger says COMMITTED before the file has its final name."""
+    publish, commit = deliver.publish, deliver.commit
+    postponed: list[Callable[[], None]] = []
+
+    def later(*arguments: Any, **keys: Any) -> None:
+        postponed.append(lambda: publish(*arguments, **keys))
+
+    def first(*arguments: Any, **keys: Any) -> None:
+        commit(*arguments, **keys)
+        postponed.pop()()
+
+    deliver.publish, deliver.commit = later, first
+
+
+def naive_watermark() -> None:
+    """`ts > max(ts)`: the bound is the largest value that can be seen, settled or not."""
+
+    def next_bounds(_export: Any, previous: Bounds | None, _logical_time: datetime, *_: Any) -> Bounds | None:
+        with psycopg.connect(os.environ["SOAK_SOURCE"]) as connection:
+            (newest,) = connection.execute("SELECT max(updated_at) FROM orders").fetchone() or (None,)
+        if newest is None:
+            return None
+        until = newest + timedelta(microseconds=1)
+        low, since = (previous.high, previous.until) if previous else (None, None)
+        return None if low == instant(until) else Bounds(low, instant(until), since, until)
+
+    allot.next_bounds = next_bounds
+
+
+def unsettled_bound() -> None:
+    """In mode `xid`, the bound is where the next transaction will begin, whoever is still at work below it."""
+    text = frontier._SNAPSHOT.text.replace("pg_snapshot_xmin", "pg_snapshot_xmax")
+    frontier._SNAPSHOT = sqlalchemy.text(text.replace("::", r"\:\:"))
+    snapshot.refuse_unreached = lambda *_: None
+
+
+def link_then_unlink() -> None:
+    """A local file gets its final name in two steps, between which it has two."""
+
+    def rename(source: Path, target: Path) -> None:
+        target.hardlink_to(source)
+        source.unlink()
+
+    local.rename_to_free_name = rename
+
+
+PLANTS: dict[str, Callable[[], None]] = {
+    "witness_off": witness_off,
+    "publish_before_record": publish_before_record,
+    "committed_before_published": committed_before_published,
+    "naive_watermark": naive_watermark,
+    "unsettled_bound": unsettled_bound,
+    "link_then_unlink": link_then_unlink,
+}
+#: Bugs of how a window is bounded need the mode they are bugs of.
+MODES = {"naive_watermark": "lag"}
