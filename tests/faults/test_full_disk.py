@@ -7,7 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from ledgers import hour
+from ledgers import a_run, hour
+from mortal import Life
 from plain_run import run_plainly
 from workshop import Workshop
 
@@ -23,13 +24,11 @@ INSERT INTO orders SELECT id, 'row ' || id, '2026-01-01 08:00:00' FROM n;
 """
 
 
-def fill(disk: Path) -> Path:
-    """Leave no room at all; the file that takes it is returned."""
-    filler = disk / "filler"
+def fill(filler: Path) -> None:
+    """Leave no room at all on the file's disk."""
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(512))
-    return filler
 
 
 def stopped(workshop: Workshop, export_id: str, run_id: str | None = None) -> ExportError:
@@ -44,8 +43,8 @@ def delivered_once(workshop: Workshop, export_id: str) -> None:
     run_plainly(workshop, export_id, hour(0) + timedelta(hours=1))
     windows = workshop.ledger.windows(export_id)
     assert {window.state for window in windows} == {State.COMMITTED}
-    contents = [content.decode().splitlines()[1:] for content in workshop.files().values()]
-    assert sum(contents, []) == [f"{number},row {number},2026-01-01 08:00:00" for number in range(1, ROWS + 1)]
+    rows = [row for content in workshop.files().values() for row in content.decode().splitlines()[1:]]
+    assert rows == [f"{number},row {number},2026-01-01 08:00:00" for number in range(1, ROWS + 1)]
 
 
 @pytest.fixture
@@ -59,7 +58,8 @@ def test_a_spool_that_fills_up(full_workshop: Workshop, small_disk: Path, monkey
     export_id = full_workshop.incremental(cursor={"lookback": "0s"})
     error = stopped(full_workshop, export_id)
     assert error.code is Code.SPOOL_FULL and str(small_disk) in error.message
-    assert full_workshop.files() == {} and not list((small_disk / "spool" / export_id).rglob("*[!.tmp]/*"))
+    assert full_workshop.files() == {}
+    assert [path for path in (small_disk / "spool" / export_id).rglob("*") if path.is_file()] == []
     monkeypatch.setenv("EXPORTS_SPOOL", str(full_workshop.folder / "larger"))
     delivered_once(full_workshop, export_id)
 
@@ -74,18 +74,22 @@ def test_a_target_that_fills_up(full_workshop: Workshop, small_disk: Path) -> No
     delivered_once(full_workshop, export_id)
 
 
-@pytest.mark.parametrize("begun", [False, True], ids=["before its first window", "with windows in it"])
-def test_a_ledger_that_fills_up(full_workshop: Workshop, small_disk: Path, begun: bool) -> None:
+@pytest.mark.parametrize("commits", range(6), ids=lambda number: f"after {number} commits")
+def test_a_ledger_that_fills_up_during_a_run(full_workshop: Workshop, small_disk: Path, commits: int) -> None:
     full_workshop.ledger = Ledger(f"sqlite:///{small_disk / 'ledger.sqlite'}")
     export_id = full_workshop.incremental(cursor={"lookback": "0s"})
     full_workshop.ledger.register(full_workshop.load(export_id))
-    if begun:
-        # In a time before the rows.
-        run_plainly(full_workshop, export_id, hour(-24 * 365))
-    before = full_workshop.files()
-    filler = fill(small_disk)
-    error = stopped(full_workshop, export_id)
+    filler = small_disk / "filler"
+
+    def fill_in_time() -> None:
+        if not filler.exists() and sum(write.startswith("commit") for write in life.writes) == commits:
+            fill(filler)
+
+    run_id = a_run()
+    with Life(small_disk, None, lambda: None, fill_in_time) as life:
+        error = stopped(full_workshop, export_id, run_id)
     assert error.code is Code.LEDGER_UNREACHABLE and "not full" in str(error.hint)
-    assert full_workshop.files() == before
+    assert not [name for name, content in full_workshop.files().items() if name[0] != "." and len(content) < ROWS]
     filler.unlink()
+    run_plainly(full_workshop, export_id, hour(0), run_id)
     delivered_once(full_workshop, export_id)
