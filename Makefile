@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: install install-dev demo test lint lock pictures clean
+.PHONY: install install-dev demo test soak lint lock pictures clean
 
 install: $(VENV)/.installed
 
@@ -17,6 +17,10 @@ demo: install
 
 test: lint
 	$(BIN)/pytest
+
+# About an hour and a half on two cores; `make soak SEED=7` makes the same choices again.
+soak: install-dev
+	$(BIN)/python tests/faults/soak_all.py $(if $(SEED),--seed $(SEED))
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -117,7 +117,8 @@ def main() -> None:
         )
         player = Player(CrashStage(Path(folder), TARGETS[arguments.target](), stack), arguments.plant)
         writes = player.writes()
-        chosen = list(cases(len(writes), arguments.doubles))
+        # The late deaths first: that is where a protocol breaks, and a planted bug is found.
+        chosen = list(cases(len(writes), arguments.doubles))[::-1]
         if arguments.sample is not None:
             chosen = random.Random(arguments.seed).sample(chosen, min(arguments.sample, len(chosen)))
         for case in chosen:
@@ -125,7 +126,7 @@ def main() -> None:
                 wrong[f"{case}, before {writes[case.dies_at]!r}"] = found
                 if arguments.plant is not None:
                     break
-    print(json.dumps({"target": arguments.target, "writes": writes, "cases": len(chosen), "wrong": wrong}))
+    print(json.dumps({"target": arguments.target, "cases": len(chosen), "wrong": wrong, "writes": writes}))
     sys.exit(0 if bool(wrong) == (arguments.plant is not None) else 1)
 
 

@@ -38,7 +38,7 @@ def test_every_durable_step_is_among_the_crash_points(target: str) -> None:
     writes = proven("crash_points.py", "--target", target, "--sample", "0")["writes"]
     kinds = [write.partition(" ")[0] for write in writes]
     commits = [number for number, kind in enumerate(kinds) if kind == "commit"]
-    published = next(number for number, write in enumerate(writes) if write.startswith("rename orders_"))
+    published = next(number for number, write in enumerate(writes) if write.startswith("rename orders_2026"))
     put = next(number for number, write in enumerate(writes) if write.endswith(".part"))
     spooled = writes.index("rename 1")
     # allot, begin the turn < spool < record_extracted < put < record_publishing < publish < record_committed, end.

@@ -1,0 +1,58 @@
+"""All proofs, at length, and one summary: `make soak`, or `make soak SEED=7` to make the same choices again."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+SOAKED = ["naive_watermark", "unsettled_bound"]
+CRASHED = ["witness_off", "publish_before_record", "committed_before_published", "link_then_unlink"]
+
+
+def commands(seed: int) -> dict[str, list[str]]:
+    """Every proof by its name: what is run, in the words of a shell."""
+    soak, crash = str(FOLDER / "soak.py"), str(FOLDER / "crash_points.py")
+    chosen = ["--seed", str(seed)]
+    model = ["-m", "pytest", "-q", str(FOLDER / "test_protocol_model.py"), "--hypothesis-profile=soak"]
+    return {
+        "kill -9, local": [soak, "--kills", "10000", "--target", "local", *chosen],
+        "kill -9, SFTP": [soak, "--kills", "2000", "--target", "sftp", *chosen],
+        "watermark race": [str(FOLDER.parent / "watermark_race.py"), "--seconds", "300", *chosen],
+        "every crash point, local": [crash, "--target", "local"],
+        "every crash point, SFTP": [crash, "--target", "sftp"],
+        "every two crash points, local": [crash, "--target", "local", "--doubles"],
+        "model": [*model, "--timeout", "3600", f"--hypothesis-seed={seed}"],
+        **{f"power: {plant} under kill -9": [soak, "--kills", "2000", "--plant", plant, *chosen] for plant in SOAKED},
+        **{f"power: {plant} under kill -9": [soak, "--kills", "5000", "--plant", plant, *chosen] for plant in CRASHED},
+        **{f"power: {plant} at crash points": [crash, "--plant", plant] for plant in CRASHED},
+    }
+
+
+def main() -> None:
+    """Run all of them, whatever the others found; exits 1 when one did not end as it should."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=None)
+    seed = parser.parse_args().seed
+    if seed is None:
+        seed = random.SystemRandom().getrandbits(31)
+    summary: list[str] = []
+    failed = False
+    for name, command in commands(seed).items():
+        began = time.monotonic()
+        ended = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+        failed = failed or ended.returncode != 0
+        verdict = "FAILED" if ended.returncode else "ok"
+        lines = ended.stdout.strip().splitlines() or [""]
+        summary.append(f"{verdict:7}{name} ({time.monotonic() - began:.0f} s): {lines[-1][:600]}")
+        print(ended.stdout if ended.returncode else summary[-1], flush=True)
+    print("\n".join(["", f"seed {seed}", *summary]))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
