@@ -3,7 +3,7 @@
 Runs of an export are killed at random moments and relaunched, while writers fill its table and a consumer takes every
 file the moment it appears. Afterwards what the consumer holds is compared with what the writers committed: nothing may
 be lost, doubled, partial or phantom. With `--plant` a bug is planted, and the soak has to find it. Exits 0 when all is
-as it should be.
+as it should be; otherwise the last round and a trace of all runs are kept, and the summary says where.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -25,6 +26,8 @@ from plants import MODES, PLANTS
 from soak_round import Round
 from verdict import Verdict
 
+#: One line for every run, kill and verdict, in the round's order; kept when something was wrong.
+TRACE = "trace.jsonl"
 #: Everything is judged after so many kills; with a planted bug sooner, since it is to be found soon.
 _KILLS_PER_ROUND, _KILLS_PER_PLANTED_ROUND = 250, 60
 
@@ -32,8 +35,8 @@ _KILLS_PER_ROUND, _KILLS_PER_PLANTED_ROUND = 250, 60
 def soak(kills: int, target: str, seed: int, plant: str | None, folder: Path) -> dict[str, object]:
     """The summary: what was killed in which state, and what was found wrong. Ends with the first thing found."""
     chance, verdict, states, killed, began = random.Random(seed), Verdict(), Counter[str](), 0, time.monotonic()
-    trace, size = folder / "trace.jsonl", _KILLS_PER_PLANTED_ROUND if plant else _KILLS_PER_ROUND
-    with postgres_server.running() as postgres, trace.open("a") as file:
+    size = _KILLS_PER_PLANTED_ROUND if plant else _KILLS_PER_ROUND
+    with postgres_server.running() as postgres, (folder / TRACE).open("a") as file:
         while killed < kills and verdict.clean:
             played = Round(
                 postgres=postgres,
@@ -59,7 +62,6 @@ def soak(kills: int, target: str, seed: int, plant: str | None, folder: Path) ->
         **verdict.counts(),
         "first_stop": next(iter(verdict.stopped), None),
         "kills_per_minute": round(killed / seconds * 60),
-        "trace": str(trace),
         "clean": verdict.clean,
     }
 
@@ -77,8 +79,11 @@ def main() -> None:
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="soak", dir=memory if memory.is_dir() else None))
     summary = soak(arguments.kills, arguments.target, seed, arguments.plant, folder)
-    print(json.dumps(summary))
-    sys.exit(0 if summary["clean"] == (arguments.plant is None) else 1)
+    as_it_should_be = summary["clean"] == (arguments.plant is None)
+    if as_it_should_be:
+        shutil.rmtree(folder)
+    print(json.dumps(summary if as_it_should_be else {**summary, "trace": str(folder / TRACE)}))
+    sys.exit(0 if as_it_should_be else 1)
 
 
 if __name__ == "__main__":
