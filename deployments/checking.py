@@ -6,6 +6,7 @@ Neither needs Prefect, unless a connection refers to one of its Secret blocks.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -75,7 +76,8 @@ def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
     try:
         target = catalog.target_of(export)
         if connect and target is not None and export.target is not None:
-            open_publisher(export.target, target, secret_block).check()
+            with closing(open_publisher(export.target, target, secret_block)) as publisher:
+                publisher.check()
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=True))
     return problems

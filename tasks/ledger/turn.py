@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, insert, or_, select, update
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
@@ -138,8 +138,11 @@ class Turn:
         self._move(delivery, {State.PUBLISHING, State.AMBIGUOUS}, state=State.AMBIGUOUS)
 
     def record_committed(self, delivery: Delivery) -> None:
-        """The file stands under its final name, or was taken from there."""
-        self._move(delivery, {State.PUBLISHING, State.AMBIGUOUS}, state=State.COMMITTED, committed_by=self.run_id)
+        """The file stands under its final name, or was taken from there. Once more by the same run changes nothing."""
+        # The answer to a commit can be lost, and the step is then tried again.
+        done = and_(tables.delivery.c.state == State.COMMITTED, tables.delivery.c.committed_by == self.run_id)
+        before = {State.PUBLISHING, State.AMBIGUOUS}
+        self._move(delivery, before, done, state=State.COMMITTED, committed_by=self.run_id)
 
     def supersede(self, window: Window) -> None:
         """What this window meant cannot be read any more: a later run of a full export took its place."""
@@ -176,12 +179,14 @@ class Turn:
             with suppress(ExportError):
                 write_mark(self.export_id, Mark(self._ledger_id, self.fence, ended=True))
 
-    def _move(self, delivery: Delivery, before: set[State], **values: Any) -> None:
+    def _move(
+        self, delivery: Delivery, before: set[State], or_else: ColumnElement[bool] | None = None, **values: Any
+    ) -> None:
         query = update(tables.delivery).filter_by(window=delivery.window, target=delivery.target, part=delivery.part)
         with self.writing() as connection:
-            moved = connection.execute(
-                query.where(tables.delivery.c.state.in_(before)).values(**values, updated_at=now_text())
-            )
+            expected = tables.delivery.c.state.in_(before)
+            allowed = expected if or_else is None else or_(expected, or_else)
+            moved = connection.execute(query.where(allowed).values(**values, updated_at=now_text()))
             if moved.rowcount != 1:
                 raise AssertionError(f"delivery of window {delivery.window} is not in state {sorted(before)}")
 

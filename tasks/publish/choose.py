@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from fsspec.core import split_protocol
 
@@ -14,18 +15,39 @@ from tasks.ledger import DOWNLOADS
 from tasks.publish.contract import Publisher
 from tasks.publish.local import LocalPublisher
 
-_PUBLISHERS: dict[str, Callable[[str], Publisher]] = {
-    "file": lambda path: LocalPublisher(base_folder() / path),
-    "local": lambda path: LocalPublisher(base_folder() / path),
+
+def _local(name: str, url: str, options: dict[str, Any]) -> Publisher:
+    return LocalPublisher(base_folder() / split_protocol(url)[1])
+
+
+def _sftp(name: str, url: str, options: dict[str, Any]) -> Publisher:
+    try:
+        from tasks.publish.sftp import SftpPublisher
+        from tasks.publish.sftp_login import read_login
+    except ImportError as error:
+        raise ExportError(
+            Code.DRIVER_MISSING, f"the target {name} needs the Python package {error.name}", "pip install paramiko"
+        ) from error
+    return SftpPublisher(read_login(name, url, options))
+
+
+#: By protocol: a target's name, URL and options, both with their secrets resolved, to its publisher.
+_PUBLISHERS: dict[str, Callable[[str, str, dict[str, Any]], Publisher]] = {
+    "file": _local,
+    "local": _local,
+    "sftp": _sftp,
 }
 
 
 def open_publisher(name: str, target: Target, lookup: Lookup) -> Publisher:
-    """The publisher of a target, with its secrets resolved.
+    """The publisher of a target, with its secrets resolved; nothing is connected yet.
 
-    Raises ExportError TARGET_UNSUPPORTED for a protocol nobody serves, SECRET_MISSING for a secret that is nowhere.
+    Raises ExportError TARGET_UNSUPPORTED for a protocol nobody serves, SECRET_MISSING for a secret that is nowhere,
+    DRIVER_MISSING for a protocol whose package is not installed, DEFINITION_INVALID for a URL or option it has no
+    use for.
     """
-    protocol, path = split_protocol(resolve(target.url, lookup))
+    url = resolve(target.url, lookup)
+    protocol = split_protocol(url)[0]
     make = _PUBLISHERS.get(protocol or "file")
     if make is None:
         raise ExportError(
@@ -33,7 +55,7 @@ def open_publisher(name: str, target: Target, lookup: Lookup) -> Publisher:
             f"target {name} asks for the protocol {protocol}, which is not served",
             f"use a local folder, or one of: {', '.join(sorted(_PUBLISHERS))}",
         )
-    return make(path)
+    return make(name, url, resolve(target.options, lookup))
 
 
 def open_downloads() -> Publisher:

@@ -1,0 +1,150 @@
+"""Logging in on an SFTP server; every wait in it ends."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import paramiko
+from paramiko.pkey import UnknownKeyType
+from paramiko.transport import ServiceRequestingTransport
+
+from catalog.errors import Code, ExportError
+from tasks.publish.sftp_client import Client
+from tasks.publish.sftp_host_keys import OnlyKnown, known_keys
+from tasks.publish.sftp_login import Login
+
+_KEEPALIVE_SECONDS = 30
+# What it logs as an error it raises as well, and we tell it once.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """In seconds: for a TCP connection, for the whole login, and for each answer after that."""
+
+    connect: float = 10
+    login: float = 30
+    answer: float = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """An open connection."""
+
+    ssh: paramiko.SSHClient
+    client: Client
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not been seen to be dead."""
+        transport = self.ssh.get_transport()
+        return transport is not None and transport.is_active()
+
+    def close(self) -> None:
+        """Close it, without asking the server."""
+        self.ssh.close()
+
+
+def connect(login: Login, timeouts: Timeouts) -> Connection:
+    """Connect, check the host key and log in.
+
+    Raises ExportError HOST_KEY_MISMATCH, or TARGET_AUTH for a key file that cannot be used; and what paramiko raises.
+    """
+    key = _private_key(login)
+    expected = known_keys(login)
+    wire = socket.create_connection((login.host, login.port), timeouts.connect)
+    ssh = paramiko.SSHClient()
+    ssh.set_missing_host_key_policy(OnlyKnown(login, expected))
+    try:
+        _give_up_sending_after(wire, timeouts.answer)
+        nothing_given = key is None and login.password is None
+        with _closed_after(wire, timeouts.login):
+            ssh.connect(
+                login.host,
+                login.port,
+                login.username,
+                login.password,
+                key,
+                timeout=timeouts.login,
+                banner_timeout=timeouts.login,
+                auth_timeout=timeouts.login,
+                allow_agent=nothing_given,
+                look_for_keys=nothing_given,
+                sock=wire,
+                transport_factory=partial(_transport, expected=expected),
+            )
+            return Connection(ssh, _open_client(ssh, timeouts))
+    except BaseException:
+        ssh.close()
+        wire.close()
+        raise
+
+
+def _private_key(login: Login) -> paramiko.PKey | None:
+    path, passphrase = login.key_filename, login.passphrase
+    if path is None:
+        return None
+    try:
+        # In bytes, whatever its stubs say: cryptography, which gets it next, takes no text.
+        return paramiko.PKey.from_path(path, passphrase.encode() if passphrase is not None else None)  # type: ignore[arg-type]
+    except (OSError, ValueError, TypeError, paramiko.SSHException, UnknownKeyType) as error:
+        # What cryptography says of a wrong passphrase is about something else.
+        wrong = "the passphrase is wrong, or it is no private key" if isinstance(error, ValueError) else str(error)
+        told = getattr(error, "strerror", None) or wrong
+        raise ExportError(
+            Code.TARGET_AUTH,
+            f"the key file {path} for {login.username}@{login.host} cannot be used: {told}",
+            "see key_filename and passphrase; a relative path starts at the folder that holds the catalog",
+        ) from None
+
+
+def _transport(wire: socket.socket, *, expected: list[paramiko.PKey], **options: Any) -> paramiko.Transport:
+    """A transport that asks first for the kinds of host key that are known: a server may have several."""
+    # paramiko's plain transport asks for the login service before each way to log in, which some servers end.
+    transport = ServiceRequestingTransport(wire, **options)
+    security = transport.get_security_options()
+    known = {key.get_name() for key in expected}
+    if "ssh-rsa" in known:
+        known |= {"rsa-sha2-256", "rsa-sha2-512"}
+    security.key_types = sorted(security.key_types, key=lambda kind: kind not in known)
+    return transport
+
+
+def _open_client(ssh: paramiko.SSHClient, timeouts: Timeouts) -> Client:
+    transport = ssh.get_transport()
+    assert transport is not None, "connect() has made it"
+    transport.set_keepalive(_KEEPALIVE_SECONDS)
+    channel = transport.open_session(timeout=timeouts.login)
+    channel.settimeout(timeouts.answer)
+    channel.invoke_subsystem("sftp")
+    return Client(channel)
+
+
+def _give_up_sending_after(wire: socket.socket, seconds: float) -> None:
+    # paramiko goes on sending for ever to a peer that takes nothing any more; only the kernel can end that.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
+
+
+@contextmanager
+def _closed_after(wire: socket.socket, seconds: float) -> Iterator[None]:
+    """paramiko waits without end for some answers of a login: the connection is cut when it takes too long."""
+    timer = threading.Timer(seconds, _cut, (wire,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _cut(wire: socket.socket) -> None:
+    with suppress(OSError):
+        wire.shutdown(socket.SHUT_RDWR)

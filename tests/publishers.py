@@ -1,0 +1,101 @@
+"""Every publisher there is, each opened on a folder of this machine, and what their tests put on them."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sftp_server import OpenSsh, SftpServer
+
+from tasks.publish import Publisher
+from tasks.publish.contract import temp_name
+from tasks.publish.local import LocalPublisher
+
+CONTENT = b"id\n1\n" * 100_000
+NAME, TEMP = "orders.csv", temp_name("orders.csv", "w1")
+
+#: A publisher on a folder below the test's own.
+Opener = Callable[[Path], Publisher]
+
+
+def local_folders(request: pytest.FixtureRequest) -> Opener:
+    return LocalPublisher
+
+
+def folders_without_links(request: pytest.FixtureRequest) -> Opener:
+    # As FAT, and most network shares, answer.
+    def refused(source: object, target: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    request.getfixturevalue("monkeypatch").setattr(os, "link", refused)
+    return LocalPublisher
+
+
+def asyncssh_folders(request: pytest.FixtureRequest) -> Opener:
+    server: SftpServer = request.getfixturevalue("sftp_server")
+    return server.publisher
+
+
+def openssh_folders(request: pytest.FixtureRequest) -> Opener:
+    server: OpenSsh = request.getfixturevalue("openssh")
+    return server.publisher
+
+
+#: Every publisher; another protocol's goes here.
+OPENERS = {
+    "local": local_folders,
+    "local without links": folders_without_links,
+    "sftp of asyncssh": asyncssh_folders,
+    "sftp of OpenSSH": openssh_folders,
+}
+
+
+@pytest.fixture(params=OPENERS.values(), ids=OPENERS.keys())
+def opener(request: pytest.FixtureRequest) -> Opener:
+    """Opens publishers of one protocol."""
+    found: Opener = request.param(request)
+    return found
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    """The target's folder, as this machine sees it."""
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def publisher(opener: Opener, drop: Path) -> Iterator[Publisher]:
+    """A publisher on an empty target."""
+    with closing(opener(drop)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def spool_file(tmp_path: Path) -> Path:
+    """What is to be dropped."""
+    path = tmp_path / "spool_file"
+    path.touch(mode=0o600)
+    path.write_bytes(CONTENT)
+    return path
+
+
+def content(publisher: Publisher, folder: str, name: str) -> tuple[int, str] | None:
+    """Size and digest of what stands under the name."""
+    found = publisher.stat(folder, name)
+    return (found.size, found.sha256()) if found else None
+
+
+def of(data: bytes) -> tuple[int, str]:
+    return len(data), hashlib.sha256(data).hexdigest()
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Everything below the folder, hidden files too."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

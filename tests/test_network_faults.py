@@ -1,0 +1,318 @@
+"""Networks that fail at any byte: a file arrives once and whole, and what the ledger says is so."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from ledgers import a_run, allotted, hour, incremental, spooled
+from postgres_server import Postgres
+from publishers import files_in
+from sftp_server import TIMEOUTS, SftpServer
+from sources import NO_SECRETS, an_export
+from sqlalchemy import event
+from tcp_proxy import Direction, Fault, Proxies, TcpProxy
+
+from catalog.connections import Database
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.windows import Bounds, State, Window
+from tasks import deliver, spool
+from tasks.extract import extract
+from tasks.ledger import Ledger, Turn
+from tasks.publish import Publisher
+from tasks.publish.local import LocalPublisher
+
+#: More than a connection and the buffers around it hold.
+LARGE = 3_000_000
+NAME = "orders.csv"
+
+
+class Delivery:
+    """One export's file on its way to an SFTP server behind a proxy, with a ledger of its own."""
+
+    def __init__(self, server: SftpServer, proxy: TcpProxy, folder: Path, size: int = 50_000) -> None:
+        self.server, self.proxy, self.folder = server, proxy, folder
+        self.drop = folder / "drop"
+        self.drop.mkdir(parents=True)
+        self.ledger_url = f"sqlite:///{folder / 'ledger.sqlite'}"
+        self.export, self.run_id = incremental(file={"name": NAME}), a_run()
+        self.content = bytes(range(256)) * (size // 256 + 1)
+
+    @contextmanager
+    def publisher(self) -> Iterator[Publisher]:
+        with closing(self.server.publisher(self.drop, self.proxy.port)) as publisher:
+            yield publisher
+
+    def run(self, publisher: Publisher, *, replace: bool = False, before_publish: Callable[[], None] = int) -> None:
+        """What a run does with its window, or with what is left of it."""
+        run_once(
+            self.ledger_url, self.export, self.run_id, self.folder, self.content, publisher, replace, before_publish
+        )
+
+    def fails(self, publisher: Publisher, **keys: Any) -> ExportError:
+        """A run that the network ends; nothing unfinished can be seen on the target."""
+        with pytest.raises(ExportError) as caught:
+            self.run(publisher, **keys)
+        assert caught.value.code is Code.TARGET_UNREACHABLE and caught.value.code.tried_again
+        assert files_in(self.drop).get(NAME, self.content) == self.content
+        return caught.value
+
+    @property
+    def state(self) -> State:
+        found = Ledger(self.ledger_url).window_of_run(self.run_id)
+        assert found is not None
+        return found.state
+
+    def is_done(self) -> bool:
+        """The file is there, alone and whole, and the ledger says so."""
+        return self.state is State.COMMITTED and files_in(self.drop) == {NAME: self.content}
+
+
+def run_once(
+    ledger_url: str,
+    export: Export,
+    run_id: str,
+    folder: Path,
+    content: bytes,
+    publisher: Publisher,
+    replace: bool = False,
+    before_publish: Callable[[], None] = int,
+) -> None:
+    """Allot, extract, upload, publish and commit, whatever of it is not done yet."""
+    ledger = Ledger(ledger_url)
+    window = allotted(ledger, export, hour(0), run_id)
+    with a_turn(ledger, run_id, folder) as turn:
+        if window.state is not State.PUBLISHING and not spool.stands(ledger.extracted(window.id)):
+            turn.record_extracted(window, spooled(folder / "spool", window, content))
+        for parcel in deliver.parcels(ledger, window):
+            sent = deliver.upload(ledger, turn, publisher, parcel)
+            before_publish()
+            deliver.publish(turn, publisher, sent, replace=replace)
+            deliver.commit(turn, sent)
+
+
+@contextmanager
+def a_turn(ledger: Ledger, run_id: str, folder: Path) -> Iterator[Turn]:
+    """A turn at the work; each run here has a ledger of its own, and what was seen of one says nothing of another."""
+    seen = {"EXPORTS_SPOOL": str(folder / "seen" / run_id)}
+    with mock.patch.dict(os.environ, seen), ledger.take_turn("orders", run_id, wait_seconds=0) as turn:
+        yield turn
+
+
+@pytest.fixture
+def proxy(sftp_server: SftpServer, proxies: Proxies) -> TcpProxy:
+    return proxies(sftp_server.port)
+
+
+@pytest.fixture
+def delivery(sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path) -> Delivery:
+    return Delivery(sftp_server, proxy, tmp_path / "world")
+
+
+def test_a_network_without_a_fault(delivery: Delivery) -> None:
+    with delivery.publisher() as publisher:
+        delivery.run(publisher)
+    assert delivery.is_done()
+
+
+@pytest.mark.parametrize("after", [0, 1, 4096, 1 << 20])
+@pytest.mark.parametrize("fault", ["reset", "half-close"])
+def test_an_upload_that_is_cut_is_made_anew(
+    sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path, fault: Fault, after: int
+) -> None:
+    delivery = Delivery(sftp_server, proxy, tmp_path / "world", LARGE)
+    with delivery.publisher() as publisher:
+        publisher.check()
+        proxy.fail(fault, "to server", after)
+        delivery.fails(publisher)
+        assert delivery.state is State.EXTRACTED and NAME not in files_in(delivery.drop)
+        proxy.heal()
+        delivery.run(publisher)
+    assert delivery.is_done()
+
+
+@pytest.mark.parametrize("direction", ["to server", "to client"])
+def test_a_cut_at_any_byte_of_a_run(
+    sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path, direction: Direction
+) -> None:
+    """From the first byte of the login to the last of the rename, and the same again while that is mended."""
+    whole = Delivery(sftp_server, proxy, tmp_path / "whole")
+    with whole.publisher() as publisher:
+        whole.run(publisher)
+    total = proxy.passed[direction]
+    for after in [0, 1, *range(total // 16, total, total // 16), total - 100, total - 1]:
+        delivery = Delivery(sftp_server, proxy, tmp_path / str(after))
+        with delivery.publisher() as publisher:
+            for _ in range(2):
+                proxy.fail("reset", direction, after)
+                _tried(delivery, publisher)
+                proxy.heal()
+            delivery.run(publisher)
+        assert delivery.is_done(), f"cut after {after} of {total} bytes"
+
+
+def _tried(delivery: Delivery, publisher: Publisher) -> None:
+    # The last bytes may belong to the end of the connection, which nobody misses.
+    try:
+        delivery.run(publisher)
+    except ExportError as error:
+        assert error.code is Code.TARGET_UNREACHABLE, error
+        assert files_in(delivery.drop).get(NAME, delivery.content) == delivery.content
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["new", "replacing"])
+@pytest.mark.parametrize("taken", [False, True], ids=["kept", "taken at once"])
+@pytest.mark.parametrize("how", ["cut", "silent"])
+def test_the_answer_to_the_rename_is_lost(delivery: Delivery, how: str, taken: bool, replace: bool) -> None:
+    """The server has renamed, and nobody knows: the temp that is gone is the witness."""
+    consumed: list[bytes] = []
+    renames: list[str] = []
+
+    def lose_the_answer() -> None:
+        renames.append(how)
+        if taken:
+            consumed.append((delivery.drop / NAME).read_bytes())
+            (delivery.drop / NAME).unlink()
+        if how == "cut":
+            delivery.proxy.reset()
+        else:
+            delivery.proxy.fail("swallow", "to client")
+
+    delivery.server.on_renamed = lose_the_answer
+    with delivery.publisher() as publisher:
+        delivery.fails(publisher, replace=replace)
+        assert delivery.state is State.PUBLISHING
+        delivery.proxy.heal()
+        delivery.run(publisher, replace=replace)
+    assert delivery.state is State.COMMITTED and len(renames) == 1
+    assert consumed == ([delivery.content] if taken else [])
+    assert files_in(delivery.drop) == ({} if taken else {NAME: delivery.content})
+
+
+@pytest.mark.parametrize("at", ["connecting", "logging in", "uploading", "answering", "publishing"])
+def test_a_server_that_falls_silent_is_given_up_in_time(
+    sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path, at: str
+) -> None:
+    delivery = Delivery(sftp_server, proxy, tmp_path / "world", 20_000_000 if at == "uploading" else 50_000)
+    with delivery.publisher() as publisher:
+        if at in ("connecting", "logging in"):
+            proxy.fail("freeze", "to client", 0 if at == "connecting" else 1500)
+        elif at != "publishing":
+            publisher.check()
+            proxy.fail("freeze", "to server" if at == "uploading" else "to client", 20_000 if at == "uploading" else 0)
+        began = time.monotonic()
+        freeze = (lambda: proxy.fail("freeze", "to client")) if at == "publishing" else int
+        delivery.fails(publisher, before_publish=freeze)
+        assert time.monotonic() - began < 5 * TIMEOUTS.answer
+        proxy.heal()
+        delivery.run(publisher)
+    assert delivery.is_done()
+
+
+def test_a_slow_network_is_waited_for(sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path) -> None:
+    """What ends a wait is silence, not the time that a file takes."""
+    delivery = Delivery(sftp_server, proxy, tmp_path / "world", 1_500_000)
+    proxy.speed = 300_000
+    began = time.monotonic()
+    with delivery.publisher() as publisher:
+        delivery.run(publisher)
+    assert delivery.is_done() and time.monotonic() - began > TIMEOUTS.answer
+
+
+# Databases.
+
+
+@pytest.mark.parametrize("after", [1, 100_000, 2_000_000])
+def test_a_source_that_is_cut_while_it_is_read(
+    postgres: Postgres, proxies: Proxies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setenv("EXPORTS_SPOOL", str(tmp_path / "spool"))
+    rows = "SELECT i AS id, repeat(md5(i::text), 4) AS word FROM generate_series(1, 50000) i"
+    name = postgres.fresh_database(f"CREATE TABLE t AS {rows}")
+    proxy = proxies(postgres.port)
+    url = postgres.url(name).replace(f":{postgres.port}/", f":{proxy.port}/")
+    window = Window(a_run(), "t", 0, "full", Bounds(), datetime.now(UTC), "hash", "run", "", "t_{part}.csv")
+    export = an_export(file={"name": "t_{part}.csv", "max_rows": 3000})
+    cut: list[int] = []
+
+    def cut_once(rows: int, size: int) -> None:
+        if not cut:
+            cut.append(rows)
+            proxy.fail("reset", "to client", after)
+
+    monkeypatch.setattr("tasks.extract._PROGRESS_SECONDS", 0)
+    with pytest.raises(ExportError) as caught:
+        extract(export, window, NO_SECRETS, cut_once, lambda _: Database(url=url))
+    assert caught.value.code is Code.SOURCE_LOST and 0 < cut[0] < 50_000
+    assert files_in(tmp_path / "spool") == {}
+    proxy.heal()
+    result = extract(export, window, NO_SECRETS, load=lambda _: Database(url=url))
+    assert result.rows == 50_000 and len(files_in(tmp_path / "spool")) == len(result.files) == 17
+
+
+@pytest.mark.parametrize("direction", ["to server", "to client"])
+def test_a_ledger_that_is_cut_at_any_byte(
+    postgres: Postgres, proxies: Proxies, tmp_path: Path, direction: Direction, drop: Path
+) -> None:
+    """Whatever was heard of it last: the same run, tried again, delivers its file once."""
+    proxy = proxies(postgres.port)
+    export, content = incremental(file={"name": NAME}), b"id\n1\n"
+
+    def a_ledger() -> tuple[str, str]:
+        url = postgres.url(postgres.fresh_database())
+        return url, url.replace(f":{postgres.port}/", f":{proxy.port}/")
+
+    _, through = a_ledger()
+    run_once(through, export, a_run(), tmp_path, content, LocalPublisher(drop))
+    total = proxy.passed[direction]
+    for after in range(0, total, total // 20):
+        straight, through = a_ledger()
+        (drop / NAME).unlink(missing_ok=True)
+        run_id = a_run()
+        proxy.fail("reset", direction, after)
+        _cut_off(through, export, run_id, tmp_path, content, LocalPublisher(drop))
+        proxy.heal()
+        run_once(through, export, run_id, tmp_path, content, LocalPublisher(drop))
+        window = Ledger(straight).window_of_run(run_id)
+        assert window is not None and window.state is State.COMMITTED, f"cut after {after} of {total} bytes"
+        assert len(Ledger(straight).delivered_by_run(run_id)) == 1 == len(Ledger(straight).windows(export.id))
+        assert files_in(drop) == {NAME: content}
+
+
+def _cut_off(*run: Any) -> None:
+    with pytest.raises(ExportError) as caught:
+        run_once(*run)
+    assert caught.value.code is Code.LEDGER_UNREACHABLE and caught.value.code.tried_again
+
+
+def test_a_commit_whose_answer_is_lost_can_be_made_again(
+    postgres: Postgres, proxies: Proxies, tmp_path: Path, drop: Path
+) -> None:
+    """As the step does when it is tried again; another run's commit of the same file stays a mistake."""
+    proxy = proxies(postgres.port)
+    url = postgres.url(postgres.fresh_database())
+    ledger, through = Ledger(url), Ledger(url.replace(f":{postgres.port}/", f":{proxy.port}/"))
+    run_id = a_run()
+    window = allotted(ledger, incremental(file={"name": NAME}), hour(0), run_id)
+    with a_turn(ledger, run_id, tmp_path) as turn:
+        turn.record_extracted(window, spooled(tmp_path / "spool", window, b"id\n1\n"))
+        (parcel,) = deliver.parcels(ledger, window)
+        sent = deliver.upload(ledger, turn, LocalPublisher(drop), parcel)
+        deliver.publish(turn, LocalPublisher(drop), sent, replace=False)
+    with a_turn(through, run_id, tmp_path) as turn:
+        event.listen(through.engine, "commit", lambda _: proxy.fail("reset", "to client"), once=True)
+        with pytest.raises(ExportError, match="LEDGER_UNREACHABLE"):
+            deliver.commit(turn, sent)
+        assert ledger.deliveries(window.id)[0].state is State.COMMITTED
+        proxy.heal()
+        deliver.commit(turn, sent)
+    with pytest.raises(AssertionError), a_turn(ledger, "another", tmp_path) as turn:
+        deliver.commit(turn, sent)
