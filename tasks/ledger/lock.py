@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
@@ -75,7 +75,8 @@ _Taker = tuple[Callable[[], bool], Callable[[], str]]
 def _file_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) -> _Taker:
     ledger = Path(str(engine.url.database))
     ledger.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file: IO[str] = stack.enter_context(ledger.with_name(f"{ledger.name}.{export_id}.lock").open("a+"))
+    # Without a buffer: what a full disk has refused would be written, and refused, once more when the file is closed.
+    file = stack.enter_context(ledger.with_name(f"{ledger.name}.{export_id}.lock").open("a+b", buffering=0))
 
     def take() -> bool:
         try:
@@ -84,8 +85,8 @@ def _file_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) ->
             return False
         file.truncate(0)
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        json.dump({"run": run_id, "host": socket.gethostname(), "pid": os.getpid(), "since": since}, file)
-        file.flush()
+        known = {"run": run_id, "host": socket.gethostname(), "pid": os.getpid(), "since": since}
+        file.write(json.dumps(known).encode())
         return True
 
     def holder() -> str:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
+from sftp_process import serving
 from workshop import Workshop
 
 
@@ -25,4 +26,13 @@ class LocalFolder:
         workshop.target("drop", str(drop))
 
 
-TARGETS: dict[str, Callable[[], DropTarget]] = {"local": LocalFolder}
+class SftpFolder:
+    """The folder behind an SFTP server."""
+
+    def serve(self, workshop: Workshop, drop: Path, stack: ExitStack) -> None:
+        """The server runs in a process of its own."""
+        served = stack.enter_context(serving(drop, workshop.folder / "keys"))
+        workshop.target("drop", served.url, options=served.options)
+
+
+TARGETS: dict[str, Callable[[], DropTarget]] = {"local": LocalFolder, "sftp": SftpFolder}

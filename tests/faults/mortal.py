@@ -1,7 +1,8 @@
 """Every write that outlives a process, counted; and its death before the one of a chosen number.
 
 What counts: renames, links, removals, new folders, files opened for writing, flushes (as Python's audit events and by
-wrapping what has none), and every commit of the ledger. Whatever the code writes is counted, known to a test or not.
+wrapping what has none), every commit of the ledger, every request that changes something on an SFTP server. Whatever
+the code writes is counted, known to a test or not.
 """
 
 from __future__ import annotations
@@ -12,11 +13,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import paramiko
+from paramiko.sftp import CMD_EXTENDED, CMD_MKDIR, CMD_OPEN, CMD_REMOVE, CMD_RENAME, CMD_WRITE
 from sqlalchemy import Connection, Engine, event
 
 from tasks.publish import no_clobber
 
 _PATHS = {"os.link": 1, "os.rename": 1, "os.remove": 0, "os.mkdir": 0, "os.rmdir": 0, "os.chmod": 0}
+_REQUESTS = {
+    CMD_OPEN: "open",
+    CMD_WRITE: "write",
+    CMD_REMOVE: "remove",
+    CMD_RENAME: "rename",
+    CMD_MKDIR: "mkdir",
+    CMD_EXTENDED: "ask for",
+}
 _FOR_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _lives: list[Life] = []
 
@@ -50,8 +61,8 @@ class Life:
         _lives.remove(self)
 
     def before(self, action: str, path: str) -> None:
-        """It is about to write."""
-        if not path.startswith(self._below):
+        """It is about to write, on this machine below the folder of this life, or elsewhere."""
+        if path.startswith("/") and not path.startswith(self._below):
             return
         # The others are no part of this life.
         _lives.remove(self)
@@ -69,7 +80,7 @@ class Life:
 
 def _about_to(action: str, path: Any) -> None:
     for life in _lives:
-        life.before(action, os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else "")
+        life.before(action, os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else "/")
 
 
 def _audited(name: str, arguments: tuple[Any, ...]) -> None:
@@ -86,7 +97,7 @@ def _audited(name: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _committing(connection: Connection) -> None:
-    _about_to("commit", connection.engine.url.database or "")
+    _about_to("commit", connection.engine.url.database or "/")
 
 
 def _path_of(handle: int) -> str:
@@ -106,8 +117,18 @@ def _watch_once() -> None:
         rename(source, target)
 
     def counted_fsync(handle: int) -> None:
-        _about_to("fsync", _path_of(handle) if _lives else "")
+        _about_to("fsync", _path_of(handle) if _lives else "/")
         fsync(handle)
 
+    send = paramiko.SFTPClient._async_request
+
+    def counted_request(client: Any, owner: Any, kind: int, *arguments: Any) -> Any:
+        if kind in _REQUESTS:
+            names = [os.fsdecode(found) for found in arguments if isinstance(found, str | bytes)]
+            what = {CMD_WRITE: "a block", CMD_EXTENDED: names[0]}.get(kind, names[-1])
+            _about_to(_REQUESTS[kind], what.rpartition("/")[2])
+        return send(client, owner, kind, *arguments)
+
+    paramiko.SFTPClient._async_request = counted_request
     counted_rename.counted = True  # type: ignore[attr-defined]
     no_clobber._rename, os.fsync = counted_rename, counted_fsync
