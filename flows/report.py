@@ -146,7 +146,7 @@ def _outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:
     if (settled_by := ledger.settled_by(run_id)) not in (None, run_id):
         return f"nothing to do: run {settled_by} has delivered this window"
     own = allotment.window
-    span = window_text(own.bounds.since, own.bounds.until) if own else "no time has passed"
+    span = window_text(own.bounds.since, own.bounds.until) if own else "nothing new is settled yet"
     return f"nothing to deliver: no rows ({span})"
 
 

@@ -12,11 +12,26 @@ from typing import Any, Literal
 import pyarrow as pa
 from sqlalchemy import inspect
 from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import CompileError, NoSuchTableError
+from sqlalchemy.types import UserDefinedType
 
 from catalog.errors import Code, ExportError
 from catalog.suggest import did_you_mean
+
+
+class Xid8(UserDefinedType[str]):
+    """PostgreSQL's transaction id of 64 bits, which SQLAlchemy does not know, and would warn of in every run."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The type's name in SQL."""
+        return "xid8"
+
+
+ischema_names["xid8"] = Xid8
 
 Kind = Literal["text", "number", "boolean", "bytes", "temporal", "other"]
 

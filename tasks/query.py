@@ -23,12 +23,11 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.types import UserDefinedType
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.suggest import did_you_mean
-from tasks.columns import Column
+from tasks.columns import Column, Xid8
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +149,6 @@ def _range(
     return [upper] if cursor.low is None else [stamped >= _bound(export, f"low{suffix}", cursor.low), upper]
 
 
-class _Xid8(UserDefinedType[str]):
-    """PostgreSQL's transaction id of 64 bits."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        return "xid8"
-
-
 def _stamp(export: Export, names: Sequence[str]) -> ColumnElement[Any]:
     """What is held against the bounds: the cursor column, or the row's own transaction id."""
     if export.cursor is not None and export.cursor.column is None:
@@ -170,7 +160,7 @@ def _stamp(export: Export, names: Sequence[str]) -> ColumnElement[Any]:
 def _bound(export: Export, name: str, value: Any) -> ColumnElement[Any]:
     if export.cursor is not None and export.cursor.mode == "xid" and export.cursor.column is not None:
         # The bound is cast, not the column: an index on it is used.
-        return cast(bindparam(name, str(value), String), _Xid8())
+        return cast(bindparam(name, str(value), String), Xid8())
     return bindparam(name, value)
 
 

@@ -65,7 +65,7 @@ OPENERS = {
 }
 
 
-@pytest.fixture(params=OPENERS.values(), ids=OPENERS.keys())
+@pytest.fixture(params=list(OPENERS.values()), ids=list(OPENERS))
 def opener(request: pytest.FixtureRequest) -> Opener:
     """Opens publishers of one protocol."""
     found: Opener = request.param(request)

@@ -66,8 +66,8 @@ class SftpServer:
         #: It forgets the last byte of every file, and says that all went well.
         self.is_forgetful = False
         #: Called in the server's thread, before a rename is done, and after it, before its answer is sent.
-        self.on_rename: Callable[[], None] = lambda: None
-        self.on_renamed: Callable[[], None] = lambda: None
+        self.on_rename: Callable[[], object] = lambda: None
+        self.on_renamed: Callable[[], object] = lambda: None
         self.logins: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._listener: asyncssh.SSHAcceptor | None = None

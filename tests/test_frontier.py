@@ -73,14 +73,14 @@ def test_late_commits_savepoints_and_rollbacks(postgres: Postgres, mode: str) ->
         with postgres.connect(made) as quick:
             quick.execute("INSERT INTO t VALUES (5)")
         # The rows that are there wait for the older transaction, which could yet commit below them.
-        assert cutter.cut() == []
+        found = cutter.cut()
+        assert found == []
         slow.execute("COMMIT")
-        assert 5 not in cutter.cut() or mode == "guarded"
+        found += cutter.cut()
         undone.execute("ROLLBACK")
         ended = datetime.now(UTC)
-    found = until(cutter, ended)
-    rest = Cutter(postgres.url(made), export_in(mode))
-    assert sorted(until(rest, ended)) == [1, 3, 5] and set(found) <= {1, 3, 5}
+    found += until(cutter, ended)
+    assert sorted(found) == [1, 3, 5]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -135,7 +135,6 @@ def test_a_reader_holds_mode_guarded_and_an_export_does_not(postgres: Postgres) 
         assert until(Cutter(url, export), datetime.now(UTC)) == [1]
     with transaction(postgres, made) as connection:
         began = connection.execute("SELECT now()").fetchone()
-        time.sleep(0)
         cutter = Cutter(url, export)
         assert until(cutter, (began or [NOON])[0]) == [1]
         assert cutter.settle(datetime.now(UTC)).until == (began or [NOON])[0]

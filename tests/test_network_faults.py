@@ -52,7 +52,7 @@ class Delivery:
         with closing(self.server.publisher(self.drop, self.proxy.port)) as publisher:
             yield publisher
 
-    def run(self, publisher: Publisher, *, replace: bool = False, before_publish: Callable[[], None] = int) -> None:
+    def run(self, publisher: Publisher, *, replace: bool = False, before_publish: Callable[[], object] = int) -> None:
         """What a run does with its window, or with what is left of it."""
         run_once(
             self.ledger_url, self.export, self.run_id, self.folder, self.content, publisher, replace, before_publish
@@ -85,7 +85,7 @@ def run_once(
     content: bytes,
     publisher: Publisher,
     replace: bool = False,
-    before_publish: Callable[[], None] = int,
+    before_publish: Callable[[], object] = int,
 ) -> None:
     """Allot, extract, upload, publish and commit, whatever of it is not done yet."""
     ledger = Ledger(ledger_url)

@@ -73,6 +73,8 @@ def test_a_changed_host_key_is_refused_and_both_are_shown(server: SftpServer, dr
     known = server.host_key.get_fingerprint()
     publisher = server.publisher(drop)
     publisher.put(spool_file, "", TEMP)
+    # What matters is a new connection; the old one may not know yet that it is dead.
+    publisher.close()
     server.change_host_key()
     error = refused(lambda: publisher.publish("", TEMP, NAME, replace=False))
     assert error.code is Code.HOST_KEY_MISMATCH
@@ -120,7 +122,7 @@ def test_of_several_host_keys_the_known_one_is_asked_for(tmp_path: Path, ssh_key
 # Logging in.
 
 
-def logins(keys: Keys) -> dict[str, dict[str, str]]:
+def logins(keys: Keys) -> dict[str, dict[str, Any]]:
     return {
         "key": {"key_filename": str(keys.plain)},
         "encrypted key": {"key_filename": str(keys.encrypted), "passphrase": PASSPHRASE},
@@ -165,7 +167,7 @@ def test_other_kinds_of_user_keys(server: SftpServer, drop: Path, kind: str) -> 
         ({"key_filename": "nowhere"}, "No such file"),
     ],
 )
-def test_a_login_that_is_refused(server: SftpServer, drop: Path, options: dict[str, str], told: str) -> None:
+def test_a_login_that_is_refused(server: SftpServer, drop: Path, options: dict[str, Any], told: str) -> None:
     strangers_key(server.keys)
     if "key_filename" in options:
         options = {**options, "key_filename": str(server.keys.plain.with_name(options["key_filename"]))}

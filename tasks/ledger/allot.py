@@ -49,7 +49,8 @@ def allot(
         going = going_on(connection, export)
         following = next_bounds(export, going.previous, logical_time, frontier)
         if following is None:
-            return Allotment(None, newest, frontier.held_by if frontier else None)
+            # A bound that has not moved is covered by nobody: what came meanwhile is not settled yet.
+            return Allotment(None, None, frontier.held_by) if frontier else Allotment(None, newest)
         generation, bounds = going.generation, following
     window = _named(export, run_id, logical_time, kind, generation, bounds, frontier)
     _refuse_taken_name(connection, window, export)
