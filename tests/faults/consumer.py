@@ -49,7 +49,8 @@ def take(drop: Path, taken: Path, number: int) -> int:
     """Take every file that stands in the folder under a name a consumer reads; returns the next number."""
     with os.scandir(drop) as entries:
         names = [entry.name for entry in entries if not entry.name.startswith(".")]
-    for name in names:
+    # Of what stands there together, the manifests last: as a person would look at them.
+    for name in sorted(names, key=lambda name: (name.endswith(".manifest.json"), name)):
         mine = taken / f"{number:06d}"
         (drop / name).rename(mine)
         digest = hashlib.sha256(mine.read_bytes()).hexdigest()

@@ -17,19 +17,24 @@ from verdict import Verdict, judge
 from workshop import Workshop
 
 FIRST = datetime(2026, 3, 1, 2, tzinfo=UTC)
+_IN_PARTS = {"name": "orders_{date:%Y%m%dT%H%M%S}_{part}.csv", "max_rows": 1, "manifest": True}
 _TABLE = "CREATE TABLE orders (id INTEGER PRIMARY KEY, payload TEXT, updated_at DATETIME)"
 
 
 class CrashStage:
-    """Runs of one incremental export, an hour apart; each hour has brought two rows."""
+    """Runs of one incremental export, an hour apart; each hour has brought two rows.
 
-    def __init__(self, folder: Path, target: DropTarget, stack: ExitStack) -> None:
+    With `parts`, each row is in a file of its own, and a manifest follows them.
+    """
+
+    def __init__(self, folder: Path, target: DropTarget, stack: ExitStack, *, parts: bool = False) -> None:
         self.folder, self.drop, self.spool, self.taken = folder, folder / "drop", folder / "spool", folder / "taken"
         self.ledger_file = folder / "state" / "ledger.sqlite"
         self.workshop = Workshop(folder)
         target.serve(self.workshop, self.drop, stack)
         self.workshop.sqlite(script=_TABLE)
-        export_id = self.workshop.incremental(cursor={"lookback": "0s"})
+        keys = {"file": _IN_PARTS} if parts else {}
+        export_id = self.workshop.incremental(cursor={"lookback": "0s"}, **keys)
         self.export = self.workshop.load(export_id)
         self.rows: set[int] = set()
         self.workshop.ledger.register(self.export)

@@ -25,6 +25,7 @@ def commands(seed: int) -> dict[str, list[str]]:
         "watermark race": [str(FOLDER.parent / "watermark_race.py"), "--seconds", "300", *chosen],
         "every crash point, local": [crash, "--target", "local"],
         "every crash point, SFTP": [crash, "--target", "sftp"],
+        "every crash point, parts and manifest": [crash, "--target", "local", "--parts"],
         "every two crash points, local": [crash, "--target", "local", "--doubles"],
         "model": [*model, "--timeout", "3600", f"--hypothesis-seed={seed}"],
         **{f"power: {plant} under kill -9": [soak, "--kills", "2000", "--plant", plant, *chosen] for plant in SOAKED},

@@ -32,6 +32,10 @@ def test_a_death_before_any_write_is_recovered_from(target: str, doubles: list[s
     assert summary["wrong"] == {} and summary["cases"] == CRASHES[target]
 
 
+def test_a_death_between_parts_and_manifest_is_recovered_from() -> None:
+    assert proven("crash_points.py", "--parts", "--sample", "60")["wrong"] == {}
+
+
 @pytest.mark.parametrize("target", sorted(TARGETS))
 def test_every_durable_step_is_among_the_crash_points(target: str) -> None:
     """The enumeration finds each step by itself; here it is held against what the protocol is said to write."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
@@ -55,10 +56,11 @@ class Verdict:
 def judge(ledger: Path, taken: Iterable[Taken], committed: set[int]) -> Verdict:
     """Every id once, in files that are byte for byte what the ledger says, row for row."""
     recorded = _recorded(ledger)
-    verdict, seen = Verdict(), Counter[int]()
+    verdict, seen, names = Verdict(), Counter[int](), set[str]()
     for file in taken:
         verdict.files += 1
-        ids = _ids(file.path)
+        names.add(file.name)
+        ids = _of_manifest(file.path, names) if file.name.endswith(".manifest.json") else _ids(file.path)
         if ids is None or recorded.get(file.name) != (len(ids), file.sha256):
             verdict.partial.append(file.name)
         seen.update(ids or [])
@@ -85,3 +87,12 @@ def _ids(path: Path) -> list[int] | None:
     if header != _HEADER or any(len(row) != len(_HEADER) or not row[1].startswith('row "') for row in rows):
         return None
     return [int(row[0]) for row in rows]
+
+
+def _of_manifest(path: Path, came_before: set[str]) -> list[int] | None:
+    """No ids; None when the manifest is not whole, or came before a file that it lists."""
+    try:
+        listed = {file["name"] for file in json.loads(path.read_bytes())["files"]}
+    except ValueError:
+        return None
+    return [] if listed <= came_before else None
