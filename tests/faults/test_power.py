@@ -14,22 +14,22 @@ from test_protocol_model import Drop, model_stage
 from tasks import deliver
 from tasks.publish import local
 
-PROTOCOL = ["witness_off", "publish_before_record", "committed_before_published", "link_then_unlink"]
-WATERMARKS = ["naive_watermark", "unsettled_bound"]
-#: The others need a death at one exact write, which the crash points try and the model seldom draws.
+#: Each by the proof that finds it soonest; `make soak` looks for all of them with every proof that can.
+TRIED = ["publish_before_record", "link_then_unlink"]
 DRAWN = ["witness_off", "committed_before_published"]
+RACED = ["naive_watermark", "unsettled_bound"]
 
 
 def test_every_plant_is_looked_for() -> None:
-    assert sorted(PLANTS) == sorted(PROTOCOL + WATERMARKS)
+    assert sorted(PLANTS) == sorted(TRIED + DRAWN + RACED)
 
 
-@pytest.mark.parametrize("plant", PROTOCOL)
+@pytest.mark.parametrize("plant", TRIED)
 def test_the_crash_points_find_a_broken_protocol(plant: str) -> None:
     assert proven("crash_points.py", "--plant", plant)["wrong"]
 
 
-@pytest.mark.parametrize("plant", WATERMARKS)
+@pytest.mark.parametrize("plant", RACED)
 def test_the_soak_finds_an_unsettled_watermark(plant: str) -> None:
     summary = proven("soak.py", "--plant", plant, "--kills", "240", "--seed", "1")
     assert summary["lost"] > 0
