@@ -8,6 +8,7 @@ import pytest
 # Before Prefect is imported: its log lines stay off the console, as for `exports run` in a pipe.
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
+from gated_source import gated
 from ledgers import ledger, ledger_url
 from postgres_server import postgres
 from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
@@ -15,6 +16,7 @@ from small_disk import small_disk
 from workshop import workshop
 
 __all__ = [
+    "gated",
     "ledger",
     "ledger_url",
     "postgres",
