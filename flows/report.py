@@ -148,13 +148,16 @@ def notes(ledger: Ledger, run_id: str) -> list[str]:
     for attempt in ledger.attempts_of_run(run_id):
         dead = ledger.attempt(attempt.export, attempt.took_over) if attempt.took_over else None
         if dead is not None:
-            found.append(f"took over from run {dead.run_id}, which died at work on {dead.host}, process {dead.pid}")
+            who = "an earlier attempt" if dead.run_id == run_id else f"run {dead.run_id}"
+            found.append(f"took over from {who}, which died at work on {dead.host}, process {dead.pid}")
     return found
 
 
-def outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:
-    """What a run that did its work has to say, in one line."""
+def outcome(ledger: Ledger, run_id: str, allotment: Allotment, delivered_before: int) -> str:
+    """What a run that did its work has to say, in one line; its earlier attempts delivered so many files."""
     line = _outcome(ledger, run_id, allotment)
+    if 0 < delivered_before == len(ledger.delivered_by_run(run_id)):
+        line = f"{line}; nothing was left to do"
     late = [note for note in notes(ledger, run_id) if note.startswith(Code.LATE_ROWS.text)]
     return "; ".join([line, *late])
 

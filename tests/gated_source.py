@@ -49,11 +49,6 @@ class GatedSource:
         assert found is not None, "an aggregate has a row"
         return int(found[0])
 
-    def forget(self) -> None:
-        """End the sessions that wait at the gate: what a dead client leaves behind in a server."""
-        query = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
-        self._connection.execute(query, [_GATE])
-
 
 @pytest.fixture
 def gated(workshop: Workshop, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[GatedSource]:

@@ -1,4 +1,4 @@
-"""Runs that are ended in the middle of their work: by a person, by a signal, with their worker, without their server."""
+"""Runs that are ended in the middle: by a person, by a signal, with their worker; and a run without its server."""
 
 from __future__ import annotations
 
@@ -127,9 +127,7 @@ def test_what_a_dead_machine_left_is_delivered_by_the_next_run_at_once(
     assert len(prefect.files()) == 2
 
 
-def test_a_run_goes_on_while_its_prefect_server_is_away(
-    workshop: Workshop, gated: GatedSource, tmp_path: Path
-) -> None:
+def test_a_run_goes_on_while_its_prefect_server_is_away(workshop: Workshop, gated: GatedSource, tmp_path: Path) -> None:
     home, port = tmp_path / "home", free_port()
     environment = {**QUIET, "PREFECT_HOME": str(home)}
     export_id = workshop.incremental(**CURSOR)

@@ -77,4 +77,5 @@ def test_retry_of_a_killed_run_delivers_its_window_and_retry_of_a_completed_one_
     retry(page, prefect_url, run_id, window)
     again = prefect.wait_for(lambda: prefect.ended(export_id, run_id, attempts=3))
     assert again["status"] == "succeeded" and again["window"] == killed["window"] and prefect.files() == {}
-    print(again)
+    assert again["message"] == f"{delivered['message']}; nothing was left to do"
+    assert again["notes"][0].startswith("took over from an earlier attempt, which died at work on ")
