@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +61,9 @@ def _as_server_user() -> list[str]:
     return ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
+@contextmanager
+def running(address: str = "127.0.0.1") -> Iterator[Postgres]:
+    """A server for as long as the block runs; clients on other machines may use it at `address` too."""
     # Not below pytest's own folder: its parents are closed to the server's user, and socket paths are short.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     server = Postgres(free_port())
@@ -74,7 +76,10 @@ def postgres() -> Iterator[Postgres]:
     initdb = ["-D", str(data), "-A", "scram-sha-256", "-U", server.user, f"--pwfile={folder / 'pw'}"]
     run = {"check": True, "capture_output": True, "cwd": folder}
     subprocess.run([*become, BIN / "initdb", *initdb, "-E", "UTF8", "--locale=C.UTF-8", "-N"], **run)  # type: ignore[call-overload]
-    options = f"-c listen_addresses=127.0.0.1 -p {server.port} -k {folder} -c fsync=off"
+    with (data / "pg_hba.conf").open("a") as rules:
+        rules.write("host all all samenet scram-sha-256\n")
+    addresses = ",".join(dict.fromkeys(["127.0.0.1", address]))
+    options = f"-c listen_addresses={addresses} -p {server.port} -k {folder} -c fsync=off"
     pg_ctl = [*become, BIN / "pg_ctl", "-D", data, "-w"]
     subprocess.run([*pg_ctl, "-l", log, "-o", options, "start"], check=True, cwd=folder, stdout=subprocess.DEVNULL)
     try:
@@ -82,3 +87,9 @@ def postgres() -> Iterator[Postgres]:
     finally:
         subprocess.run([*pg_ctl, "-m", "immediate", "stop"], **run)  # type: ignore[call-overload]
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running() as server:
+        yield server
