@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed, Crashed, Failed
 
 from catalog.definition import Export
@@ -32,12 +33,17 @@ from tasks.ledger import Allotment, Ledger
 LONG = 5.0
 #: How many windows the report's history shows.
 HISTORY = 20
+#: What the client raises when Prefect's server is away, or has something against a request.
+_AWAY = (PrefectException, httpx.HTTPError)
 
 
 def name_run(run_id: str, name: str) -> None:
-    """Call the flow run after the file of its own window."""
-    with get_client(sync_client=True) as client:
-        client.update_flow_run(UUID(run_id), name=name)
+    """Call the flow run after the file of its own window; a name is not worth a run that fails."""
+    try:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(run_id), name=name)
+    except _AWAY as error:
+        get_run_logger().warning("the run could not be named %s (%s)", name, type(error).__name__)
 
 
 def bury(dead_run_id: str, *, by: str) -> None:
@@ -51,12 +57,15 @@ def bury(dead_run_id: str, *, by: str) -> None:
             found = client.read_flow_run(UUID(dead_run_id))
             if found.state is not None and not found.state.is_final() and not found.state.is_scheduled():
                 client.set_flow_run_state(found.id, Crashed(message=message), force=True)
-    except (PrefectException, httpx.HTTPError, ValueError) as error:
+    except (*_AWAY, ValueError) as error:
         get_run_logger().warning("run %s could not be shown as crashed (%s)", dead_run_id, type(error).__name__)
 
 
 def secret_block(name: str) -> str:
-    """The value of a Prefect Secret block. Raises ExportError SECRET_MISSING when there is none of that name."""
+    """The value of a Prefect Secret block.
+
+    Raises ExportError SECRET_MISSING when there is none of that name, PREFECT_UNREACHABLE when nobody can be asked.
+    """
     try:
         block = Secret.load(name)
     except ValueError as error:
@@ -64,6 +73,12 @@ def secret_block(name: str) -> str:
             Code.SECRET_MISSING,
             f"the Prefect server has no Secret block named {name}",
             "create it under Blocks in the Prefect UI, then relaunch",
+        ) from error
+    except _AWAY as error:
+        raise ExportError(
+            Code.PREFECT_UNREACHABLE,
+            f"the Secret block {name} could not be read from the Prefect server ({type(error).__name__})",
+            "see that the server runs and that PREFECT_API_URL names it",
         ) from error
     assert isinstance(block, Secret), "without an event loop, load() returns the block itself"
     return str(block.get())
@@ -85,17 +100,25 @@ class Progress:
         share = min(99.0, 100 * rows / self._expected) if self._expected else 0.0
         text = f"{self._file_name}: {rows:,} rows, {size_text(size)} extracted so far"
         get_run_logger().info(text)
-        if self._artifact is None:
-            key = f"progress-{self._export.id.replace('_', '-')}"
-            made = create_progress_artifact(share, key=key, description=text)
-            self._artifact = made if isinstance(made, UUID) else None
-        else:
-            update_progress_artifact(self._artifact, share, description=text)
+        self._show(share, text)
 
     def finish(self) -> None:
         """Show a long extraction as done."""
         if self._artifact is not None:
-            update_progress_artifact(self._artifact, 100.0, description=f"{self._file_name}: extracted")
+            self._show(100.0, f"{self._file_name}: extracted")
+
+    def _show(self, share: float, text: str) -> None:
+        # A server that is away neither fails an extraction nor keeps it waiting.
+        try:
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+                if self._artifact is None:
+                    key = f"progress-{self._export.id.replace('_', '-')}"
+                    made = create_progress_artifact(share, key=key, description=text)
+                    self._artifact = made if isinstance(made, UUID) else None
+                else:
+                    update_progress_artifact(self._artifact, share, description=text)
+        except _AWAY as error:
+            get_run_logger().warning("the progress could not be shown (%s)", type(error).__name__)
 
 
 def write_report(ledger: Ledger, export: Export, run_id: str, line: str) -> None:
@@ -125,13 +148,16 @@ def notes(ledger: Ledger, run_id: str) -> list[str]:
     for attempt in ledger.attempts_of_run(run_id):
         dead = ledger.attempt(attempt.export, attempt.took_over) if attempt.took_over else None
         if dead is not None:
-            found.append(f"took over from run {dead.run_id}, which died at work on {dead.host}, process {dead.pid}")
+            who = "an earlier attempt" if dead.run_id == run_id else f"run {dead.run_id}"
+            found.append(f"took over from {who}, which died at work on {dead.host}, process {dead.pid}")
     return found
 
 
-def outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:
-    """What a run that did its work has to say, in one line."""
+def outcome(ledger: Ledger, run_id: str, allotment: Allotment, delivered_before: int) -> str:
+    """What a run that did its work has to say, in one line; its earlier attempts delivered so many files."""
     line = _outcome(ledger, run_id, allotment)
+    if 0 < delivered_before == len(ledger.delivered_by_run(run_id)):
+        line = f"{line}; nothing was left to do"
     late = [note for note in notes(ledger, run_id) if note.startswith(Code.LATE_ROWS.text)]
     return "; ".join([line, *late])
 

@@ -34,8 +34,9 @@ def run(
     ledger, run_id = Ledger.default(), str(flow_run.id)
     story = Story(definition, ledger, run_id, flow_run.scheduled_start_time.astimezone(UTC), _in_prefect(run_id))
     try:
+        delivered_before = len(ledger.delivered_by_run(run_id))
         allotment = story.deliver(explicit_bounds(definition, since, until, story.logical_time))
-        line = report.outcome(ledger, run_id, allotment)
+        line = report.outcome(ledger, run_id, allotment, delivered_before)
     except ExportError as error:
         _report(story, state_message(error))
         return report.failed(error)

@@ -110,9 +110,32 @@ class Story:
         return bool(files) and not lost
 
     def _work_off(self, turn: Turn, window: Window) -> None:
+        export = self._extracted(turn, window)
+        try:
+            self._send(turn, window, export)
+        except ExportError as error:
+            if error.code is not Code.FENCED_OUT:
+                self._extract_what_follows(turn)
+            raise
+
+    def _extracted(self, turn: Turn, window: Window) -> Export:
+        """See that the spool holds the window, and return the definition that it was extracted with."""
         export = self.ledger.definition(window.definition) or self.export
         if not self._stands(window) and not self._all_sent(window):
-            export = self._extract(turn, window, export)
+            return self._extract(turn, window, export)
+        return export
+
+    def _extract_what_follows(self, turn: Turn) -> None:
+        """What cannot be sent blocks the sending of what follows, but not its reading, which would get harder."""
+        for window in self.ledger.outstanding(self.export.id):
+            if window.kind == "scheduled":
+                try:
+                    self._extracted(turn, window)
+                except ExportError as error:
+                    self.means.warn(f"{window.first_name} could not be extracted meanwhile: {error}")
+                    return
+
+    def _send(self, turn: Turn, window: Window, export: Export) -> None:
         for parcel in deliver.parcels(self.ledger, window):
             with closing(deliver.publisher_of(parcel.delivery.target, self.means.lookup)) as publisher:
                 replace = deliver.may_replace(self.ledger, export, publisher, parcel)

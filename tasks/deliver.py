@@ -54,7 +54,8 @@ def upload(ledger: Ledger, turn: Turn, publisher: Publisher, parcel: Parcel) -> 
     """Every byte under the temp name, size checked, then recorded. A delivery that got this far is left as it is.
 
     Returns the parcel as the ledger knows it now, which is the one to publish: it says what the witness rule asks.
-    Raises ExportError SPOOL_DAMAGED when the spool's bytes are not the ones that were extracted.
+    Raises ExportError SPOOL_DAMAGED when the spool's bytes are not the ones that were extracted, and FENCED_OUT when
+    another run has taken over.
     """
     if parcel.delivery.state in (State.PUBLISHING, State.AMBIGUOUS):
         return parcel
@@ -64,6 +65,8 @@ def upload(ledger: Ledger, turn: Turn, publisher: Publisher, parcel: Parcel) -> 
             f"the spool file of {parcel.file.name} is not what was extracted",
             "relaunch: the window is read again",
         )
+    # One that was fenced out must not touch the temp file, which may be another's by now.
+    turn.confirm()
     folder = parcel.window.folder
     publisher.put(parcel.file.path, folder, parcel.temp_name)
     path = publisher.address(folder, parcel.file.name)

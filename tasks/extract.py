@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -22,6 +23,7 @@ from catalog.windows import Window
 from tasks.clock import refuse_unsettled
 from tasks.columns import Column
 from tasks.connect import open_source
+from tasks.copy_out import Lines, open_lines
 from tasks.credentials import Lookup
 from tasks.durable import flush_folder
 from tasks.ledger import Extracted, Findings
@@ -29,7 +31,7 @@ from tasks.ledger.memory import Memory
 from tasks.lookback import Lookback
 from tasks.read import open_rows, source_columns
 from tasks.spool import folder_of, spool_error, write_manifest
-from tasks.write import FORMS, Writer, open_writer
+from tasks.write import FORMS, CsvWriter, Writer, open_writer
 
 #: Told how many rows and bytes are written, about once a second.
 OnProgress = Callable[[int, int], None]
@@ -68,12 +70,17 @@ def extract(
             late = None
             if memory is not None:
                 late = Lookback(source, export, window.bounds, source_columns(source, export), memory)
-            rows = open_rows(
-                source, export, window.bounds, FORMS[export.file.format], late.late_rows() if late else None
-            )
-            with closing(rows.batches) as batches:
-                files = parts.write(rows.columns, batches)
-            nulls = rows.null_cursors
+            late_rows = late.late_rows() if late else None
+            lines = open_lines(source, export, window.bounds) if late_rows is None else None
+            if lines is not None:
+                with closing(lines.chunks):
+                    files = parts.write_lines(lines)
+                nulls = lines.null_cursors
+            else:
+                rows = open_rows(source, export, window.bounds, FORMS[export.file.format], late_rows)
+                with closing(rows.batches) as batches:
+                    files = parts.write(rows.columns, batches)
+                nulls = rows.null_cursors
             findings = late.findings(parts.rows, nulls, window.id) if late else Findings(null_cursors=nulls)
         if export.file.manifest and files:
             files = (*files, write_manifest(window, files, folder))
@@ -108,6 +115,22 @@ class _Parts:
                     batch = next(pending, None)
             first = next(pending, None)
         return tuple(files) if files else self._empty(columns)
+
+    def write_lines(self, lines: Lines) -> tuple[Extracted, ...]:
+        """The one part of finished lines, begun when the first of them has come."""
+        first = next(lines.chunks, None)
+        if first is None:
+            return self._empty(lines.columns)
+        files: list[Extracted] = []
+        with self._part(1, lines.columns, files) as writer:
+            assert isinstance(writer, CsvWriter), "finished lines are csv"
+            for chunk in chain([first], lines.chunks):
+                writer.write_lines(chunk)
+                # A line end within quotes counts too: this is for progress, and the server says how many there were.
+                self.rows += chunk.count(b"\n")
+                self._tell(files)
+            self.rows = lines.rows
+        return tuple(files)
 
     def _empty(self, columns: tuple[Column, ...]) -> tuple[Extracted, ...]:
         files: list[Extracted] = []

@@ -40,8 +40,7 @@ class _BooleanLoader(Loader):
 
 def prepare_reading(connection: Connection, form: str) -> None:
     """Let this connection give texts for every type (form `text`), or for those no Python value holds exactly."""
-    raw = connection.connection.dbapi_connection
-    assert isinstance(raw, PsycopgConnection), "PostgreSQL is read through psycopg"
+    raw = psycopg_connection(connection)
     for info in raw.adapters.types:
         if form == "text" or info.name not in _EXACT:
             raw.adapters.register_loader(info.oid, _TextLoader)
@@ -49,6 +48,13 @@ def prepare_reading(connection: Connection, form: str) -> None:
             raw.adapters.register_loader(info.array_oid, _TextLoader)
     if form == "text":
         raw.adapters.register_loader("bool", _BooleanLoader)
+
+
+def psycopg_connection(connection: Connection) -> PsycopgConnection[Any]:
+    """The driver's own connection below SQLAlchemy's."""
+    raw = connection.connection.dbapi_connection
+    assert isinstance(raw, PsycopgConnection), "PostgreSQL is read through psycopg"
+    return raw
 
 
 def describe(result: CursorResult[Any]) -> tuple[Column, ...]:

@@ -67,14 +67,30 @@ def open_rows(source: Source, export: Export, bounds: Bounds, form: Form, late: 
 
     Raises ExportError for what is wrong with table, columns, cursor or SQL, and VALUE_UNENCODABLE while reading.
     """
+    begun = begin_reading(source, export, bounds)
+    if source.dialect == "postgresql":
+        prepare_reading(source.connection, form)
+    first = _late_rows(source, export, source_columns(source, export), late) if late else []
+    return Rows(*_run(source, begun.statement, begun.columns, form, first), begun.null_cursors)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What every way of reading begins with: the statement, the file's columns as the table declares them, and how
+    many rows have no cursor."""
+
+    statement: Select[Any]
+    columns: tuple[Column, ...]
+    null_cursors: int
+
+
+def begin_reading(source: Source, export: Export, bounds: Bounds) -> Begun:
+    """Everything before the first row. Raises ExportError for what is wrong with table, columns, cursor or SQL."""
     refuse_older_snapshot(source, export, bounds)
     columns = source_columns(source, export)
     nulls = _null_cursors(source, export, columns)
     statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
-    if source.dialect == "postgresql":
-        prepare_reading(source.connection, form)
-    first = _late_rows(source, export, columns, late) if late else []
-    return Rows(*_run(source, statement, _chosen(export, columns), form, first), nulls)
+    return Begun(statement, _chosen(export, columns), nulls)
 
 
 def _late_rows(source: Source, export: Export, columns: Sequence[Column], late: LateRows) -> list[Any]:

@@ -8,6 +8,7 @@ import pytest
 # Before Prefect is imported: its log lines stay off the console, as for `exports run` in a pipe.
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
+from gated_source import gated
 from ledgers import ledger, ledger_url
 from mariadb_server import mariadb
 from postgres_server import postgres
@@ -20,6 +21,7 @@ from workshop import workshop
 
 __all__ = [
     "drop",
+    "gated",
     "ledger",
     "ledger_url",
     "mariadb",

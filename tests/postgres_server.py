@@ -65,8 +65,11 @@ def postgres() -> Iterator[Postgres]:
 
 
 @contextmanager
-def running(epoch: int = 0) -> Iterator[Postgres]:
-    """A server of one's own; its transaction ids have begun anew `epoch` times."""
+def running(epoch: int = 0, address: str = "127.0.0.1") -> Iterator[Postgres]:
+    """A server of one's own; its transaction ids have begun anew `epoch` times.
+
+    Clients on other machines may use it at `address` too.
+    """
     # Not below pytest's own folder: its parents are closed to the server's user, and socket paths are short.
     folder = Path(tempfile.mkdtemp(prefix="pg"))
     server = Postgres(free_port())
@@ -81,7 +84,11 @@ def running(epoch: int = 0) -> Iterator[Postgres]:
     subprocess.run([*become, BIN / "initdb", *initdb, "-E", "UTF8", "--locale=C.UTF-8", "-N"], **run)  # type: ignore[call-overload]
     if epoch:
         subprocess.run([*become, BIN / "pg_resetwal", "-e", str(epoch), "-D", data], **run)  # type: ignore[call-overload]
-    options = f"-c max_prepared_transactions=50 -c listen_addresses=127.0.0.1 -p {server.port} -k {folder} -c fsync=off"
+    with (data / "pg_hba.conf").open("a") as rules:
+        rules.write("host all all samenet scram-sha-256\n")
+    addresses = ",".join(dict.fromkeys(["127.0.0.1", address]))
+    settings = f"-c max_prepared_transactions=50 -c listen_addresses={addresses} -c fsync=off"
+    options = f"{settings} -p {server.port} -k {folder}"
     pg_ctl = [*become, BIN / "pg_ctl", "-D", data, "-w"]
     subprocess.run([*pg_ctl, "-l", log, "-o", options, "start"], check=True, cwd=folder, stdout=subprocess.DEVNULL)
     try:

@@ -6,15 +6,19 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.flow_engine import run_flow
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from workshop import Workshop
 
 from deployments.prefect_api import prefect_api, tagged_deployments
 from deployments.project import load_project
+from flows.exports import export_flow
 from manage.server import server, worker
 
 QUIET = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -31,6 +35,15 @@ def deployment_of(export_id: str) -> DeploymentResponse:
 def status_of(workshop: Workshop, export_id: str) -> str:
     """The export's status, as the command lists it."""
     return next(entry["status"] for entry in workshop.json("list") if entry["id"] == export_id)
+
+
+def run_again(workshop: Workshop, run_id: str, export_id: str) -> dict[str, Any]:
+    """What a worker does with a run that was retried: the same flow run, in this process."""
+    with prefect_api() as client:
+        run = client.read_flow_run(UUID(run_id))
+    run_flow(export_flow(export_id), flow_run=run, parameters=run.parameters, return_type="state")
+    report: dict[str, Any] = workshop.json("report", export_id, "--run", run_id)
+    return report
 
 
 def free_port() -> int:

@@ -25,8 +25,8 @@ from tasks.publish.sftp_connect import Timeouts
 from tasks.publish.sftp_login import read_login
 
 SSHD = Path("/usr/sbin/sshd")
-#: Short, so that a test of a server that is silent does not take long; nothing on loopback needs more.
-TIMEOUTS = Timeouts(connect=3, login=3, answer=3)
+#: Short, so that a test of a server that is silent does not take long, and enough for a machine that is busy.
+TIMEOUTS = Timeouts(connect=10, login=10, answer=4)
 USER, PASSWORD, PASSPHRASE = "drop", "pa@s:s/word", "open sesame"
 
 

@@ -212,7 +212,7 @@ def test_a_server_that_falls_silent_is_given_up_in_time(
         began = time.monotonic()
         freeze = (lambda: proxy.fail("freeze", "to client")) if at == "publishing" else int
         delivery.fails(publisher, before_publish=freeze)
-        assert time.monotonic() - began < 5 * TIMEOUTS.answer
+        assert time.monotonic() - began < 3 * TIMEOUTS.login
         proxy.heal()
         delivery.run(publisher)
     assert delivery.is_done()
@@ -237,7 +237,7 @@ def test_a_network_that_takes_nothing_any_more_is_given_up_in_time(
         proxy.fail("freeze", "to server", 20_000)
         began = time.monotonic()
         delivery.fails(publisher)
-        assert time.monotonic() - began < 5 * TIMEOUTS.answer
+        assert time.monotonic() - began < 3 * TIMEOUTS.login
         proxy.heal()
         delivery.run(publisher)
     assert delivery.is_done()
@@ -245,7 +245,7 @@ def test_a_network_that_takes_nothing_any_more_is_given_up_in_time(
 
 def test_a_slow_network_is_waited_for(sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path) -> None:
     """What ends a wait is silence, not the time that a file takes."""
-    delivery = Delivery(sftp_server, proxy, tmp_path / "world", 1_500_000)
+    delivery = Delivery(sftp_server, proxy, tmp_path / "world", 1_800_000)
     proxy.speed = 300_000
     began = time.monotonic()
     with delivery.publisher() as publisher:

@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
+from gated_source import GatedSource
 from playwright.sync_api import Page, sync_playwright
 from workshop import Workshop
+
+from catalog.windows import Window
 
 
 @pytest.fixture
@@ -24,6 +28,14 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
+def retry(page: Page, prefect_url: str, run_id: str, window: Window) -> None:
+    """What a person clicks on the page of a run."""
+    page.goto(f"{prefect_url.removesuffix('/api')}/runs/flow-run/{run_id}")
+    page.get_by_text(window.file_name).first.wait_for()
+    page.get_by_role("button", name="Retry", exact=True).first.click()
+    page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+
+
 def test_retry_in_the_ui_delivers_the_same_window_under_the_same_name(
     prefect: Workshop, prefect_url: str, prefect_worker: None, page: Page
 ) -> None:
@@ -36,11 +48,34 @@ def test_retry_in_the_ui_delivers_the_same_window_under_the_same_name(
     (window,) = prefect.ledger.windows(export_id)
 
     prefect.drop.mkdir()
-    page.goto(f"{prefect_url.removesuffix('/api')}/runs/flow-run/{run_id}")
-    page.get_by_text(window.file_name).first.wait_for()
-    page.get_by_role("button", name="Retry", exact=True).first.click()
-    page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+    retry(page, prefect_url, run_id, window)
 
     report = prefect.wait_for(lambda: prefect.ended(export_id, run_id, attempts=2))
     assert report["status"] == "succeeded" and report["attempts"] == 2 and report["rows"] == 3
     assert report["window"] == failed["window"] and list(prefect.files()) == [window.file_name]
+
+
+def test_retry_of_a_killed_run_delivers_its_window_and_retry_of_a_completed_one_nothing(
+    prefect: Workshop, gated: GatedSource, prefect_url: str, prefect_worker: None, page: Page
+) -> None:
+    export_id = prefect.incremental(cursor={"lookback": "0s"})
+    with gated.closed():
+        run_id = prefect.json("run", export_id, "--detach")["run_id"]
+        prefect.wait_for(lambda: gated.readers() == 1)
+        os.kill(prefect.ledger.attempts_of_run(run_id)[0].pid, signal.SIGKILL)
+        killed = prefect.wait_for(lambda: prefect.ended(export_id, run_id))
+    assert (killed["error_code"], killed["relaunchable"]) == ("PROCESS_VANISHED", True) and prefect.files() == {}
+    (window,) = prefect.ledger.windows(export_id)
+    gated.add(4, "2026-01-04 08:00")
+
+    retry(page, prefect_url, run_id, window)
+    delivered = prefect.wait_for(lambda: prefect.ended(export_id, run_id, attempts=2))
+    assert delivered["status"] == "succeeded" and delivered["window"] == killed["window"]
+    assert list(prefect.files()) == [window.file_name]
+    (prefect.drop / window.file_name).unlink()  # its consumer took it
+
+    retry(page, prefect_url, run_id, window)
+    again = prefect.wait_for(lambda: prefect.ended(export_id, run_id, attempts=3))
+    assert again["status"] == "succeeded" and again["window"] == killed["window"] and prefect.files() == {}
+    assert again["message"] == f"{delivered['message']}; nothing was left to do"
+    assert again["notes"][0].startswith("took over from an earlier attempt, which died at work on ")

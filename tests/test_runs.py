@@ -3,13 +3,13 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.flow_engine import run_flow
 from prefect.states import AwaitingRetry, Pending
+from prefect_server import run_again
 from workshop import Workshop
 
 from deployments.prefect_api import prefect_api
@@ -37,15 +37,6 @@ FILE_FIELDS = {"name", "path", "target", "rows", "bytes", "sha256", "window"}
 def add_order(database: Path, number: int, stamp: str) -> None:
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("INSERT INTO orders VALUES (?, 'new', 1, ?)", (number, stamp))
-
-
-def run_again(workshop: Workshop, run_id: str, export_id: str) -> dict[str, Any]:
-    """What a worker does with a run that was retried: the same flow run, in this process."""
-    with prefect_api() as client:
-        run = client.read_flow_run(UUID(run_id))
-    run_flow(export_flow(export_id), flow_run=run, parameters=run.parameters, return_type="state")
-    report: dict[str, Any] = workshop.json("report", export_id, "--run", run_id)
-    return report
 
 
 def test_a_run_delivers_the_file_and_reports_it(prefect: Workshop) -> None:

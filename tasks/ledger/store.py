@@ -15,9 +15,10 @@ from catalog.windows import Bounds, Frontier
 from tasks.ledger import tables
 from tasks.ledger.allot import GoingOn, allot, going_on
 from tasks.ledger.connection import reading, writing
+from tasks.ledger.mark import read_mark
 from tasks.ledger.reading import LedgerReading
 from tasks.ledger.records import Allotment, now_text, text_of
-from tasks.ledger.turn import Turn, take_turn
+from tasks.ledger.turn import Turn, refuse_old, take_turn
 
 
 class Ledger(LedgerReading):
@@ -67,9 +68,12 @@ class Ledger(LedgerReading):
         A run that asks again gets its own again. A run whose time is not after the newest window's gets none.
         `explicit` bounds make a backfill, which never moves the watermark; `frontier` is what the source said of itself
         in modes `xid` and `guarded`.
-        Raises ExportError NAME_NOT_UNIQUE when another window of this export has the name already.
+        Raises ExportError NAME_NOT_UNIQUE when another window of this export has the name already, and LEDGER_OLD as a
+        turn does: what an old ledger allots would stay outstanding, and be sent again later.
         """
+        seen = read_mark(export.id)
         with writing(self.engine, lock=export.id) as connection:
+            refuse_old(connection, export.id, seen)
             return allot(connection, export, run_id, logical_time, explicit, frontier)
 
     def open_generation(self, export_id: str, start: Bounds) -> int:

@@ -56,11 +56,9 @@ def _code_of(error: BaseException) -> Code:
 def _begin(engine: Engine, export_id: str, run_id: str) -> Turn:
     attempt = tables.attempt
     with writing(engine, lock=export_id) as connection:
-        ledger_id: str = connection.execute(select(tables.schema_version.c.ledger_id)).scalar_one()
+        ledger_id = refuse_old(connection, export_id, read_mark(export_id))
         newest = _newest(connection, export_id)
         fence = newest.fence + 1 if newest else 1
-        known = Mark(ledger_id, newest.fence if newest else 0, newest is not None and newest.ended_at is not None)
-        _refuse_old(read_mark(export_id), known, export_id)
         dead = newest if newest and newest.ended_at is None else None
         unfinished = update(attempt).filter_by(export=export_id, ended_at=None)
         connection.execute(unfinished.values(ended_at=now_text(), error_code=Code.PROCESS_VANISHED.text))
@@ -84,9 +82,13 @@ def _newest(connection: Connection, export_id: str) -> Attempt | None:
     return attempt_of(row) if row else None
 
 
-def _refuse_old(seen: Mark | None, known: Mark, export_id: str) -> None:
+def refuse_old(connection: Connection, export_id: str, seen: Mark | None) -> str:
+    """The ledger's id, when it knows of every turn that this machine has `seen`. Raises ExportError LEDGER_OLD."""
+    ledger_id: str = connection.execute(select(tables.schema_version.c.ledger_id)).scalar_one()
+    newest = _newest(connection, export_id)
+    known = Mark(ledger_id, newest.fence if newest else 0, newest is not None and newest.ended_at is not None)
     if seen is None or (seen.ledger_id == known.ledger_id and (seen.fence, seen.ended) <= (known.fence, known.ended)):
-        return
+        return ledger_id
     which = (
         f"knows {known.fence} turns of export {export_id}, and this machine has seen {seen.fence}"
         if seen.ledger_id == known.ledger_id

@@ -1,5 +1,6 @@
 """Writing batches into one file, in the format and compression of the definition."""
 
 from tasks.write.choose import FORMS, Writer, open_writer
+from tasks.write.delimited import CsvWriter
 
-__all__ = ["FORMS", "Writer", "open_writer"]
+__all__ = ["FORMS", "CsvWriter", "Writer", "open_writer"]

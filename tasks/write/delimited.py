@@ -32,6 +32,7 @@ class CsvWriter:
         self._options, self._columns, self._sink, self._closes = options, columns, sink, closes
         # An incremental encoder writes a byte-order mark once, at the start of the file.
         self._encoder = codecs.getincrementalencoder(options.encoding)()
+        self._is_utf8 = codecs.lookup(options.encoding).name == "utf-8"
         self._rows = rows_before
         special = re.escape(options.delimiter) + '"\r\n'
         null = f"|^{re.escape(options.null)}$"
@@ -57,11 +58,21 @@ class CsvWriter:
             return
         cells = [self._cells(array, column, header) for array, column in zip(batch.columns, self._columns, strict=True)]
         lines = pc.binary_join_element_wise(*cells, self._options.delimiter)
-        text = self._options.line_end.join(lines.to_pylist()) + self._options.line_end
+        ended = pc.binary_join_element_wise(lines, pa.scalar(""), self._options.line_end)
         try:
-            self._sink.write(self._encoder.encode(text))
+            self._write_text(_bytes_of(ended))
         except UnicodeEncodeError:
             raise self._unencodable(batch, header) from None
+
+    def write_lines(self, lines: bytes) -> None:
+        """Add finished lines in UTF-8, which is what the file is written in then."""
+        self._sink.write(lines)
+
+    def _write_text(self, text: memoryview) -> None:
+        if self._is_utf8:
+            self._sink.write(text)
+        else:
+            self._sink.write(self._encoder.encode(str(text, "utf-8")))
 
     def _cells(self, array: pa.Array, column: Column, header: bool) -> pa.Array:
         options = self._options
@@ -102,6 +113,12 @@ class CsvWriter:
                         "use `encoding: utf-8`, or clean the value in a `query`",
                     )
         raise AssertionError("a text that cannot be encoded has a character that cannot")
+
+
+def _bytes_of(array: pa.Array) -> memoryview:
+    """What an Arrow array of texts without NULL holds, one after the other: its own buffer, not a copy."""
+    offsets = memoryview(array.buffers()[1]).cast("i")
+    return memoryview(array.buffers()[2])[offsets[array.offset] : offsets[array.offset + len(array)]]
 
 
 def _quoted(array: pa.Array) -> pa.Array:

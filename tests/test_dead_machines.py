@@ -1,0 +1,145 @@
+"""Runs that are ended in the middle: by a person, by a signal, with their worker; and a run without its server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from gated_source import GatedSource
+from prefect.client.schemas.objects import StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling, Scheduled
+from prefect_server import QUIET, deployment_of, free_port
+from workshop import Workshop
+
+from deployments.prefect_api import prefect_api
+from deployments.project import load_project
+from manage.server import server, worker
+
+CURSOR = {"cursor": {"column": "updated_at", "lag": "0s", "lookback": "0s"}}
+
+
+def in_the_middle(workshop: Workshop, gated: GatedSource, export_id: str) -> tuple[str, int]:
+    """A run that a worker has begun and that waits for its source: its id and process."""
+    run_id = workshop.json("run", export_id, "--detach")["run_id"]
+    return run_id, at_the_gate(workshop, gated, run_id)
+
+
+def at_the_gate(workshop: Workshop, gated: GatedSource, run_id: str) -> int:
+    workshop.wait_for(lambda: gated.readers() == 1)
+    return workshop.ledger.attempts_of_run(run_id)[0].pid
+
+
+def state_of(run_id: str) -> tuple[StateType, str]:
+    with prefect_api() as client:
+        state = client.read_flow_run(UUID(run_id)).state
+    assert state is not None
+    return state.type, state.message or ""
+
+
+def relaunched(workshop: Workshop, export_id: str, run_id: str) -> dict[str, Any]:
+    """The report of the run after `exports relaunch` and a worker, its second attempt."""
+    assert workshop.json("relaunch", export_id, "--run", run_id)["run_id"] == run_id
+    return workshop.wait_for(lambda: workshop.ended(export_id, run_id, attempts=2))
+
+
+def test_a_run_that_is_cancelled_in_the_middle_goes_on_when_it_is_relaunched(
+    prefect: Workshop, gated: GatedSource, prefect_worker: None
+) -> None:
+    export_id = prefect.incremental(**CURSOR)
+    with gated.closed():
+        run_id, _ = in_the_middle(prefect, gated, export_id)
+        with prefect_api() as client:
+            client.set_flow_run_state(UUID(run_id), Cancelling())
+        cancelled = prefect.wait_for(lambda: prefect.ended(export_id, run_id))
+        assert (cancelled["status"], cancelled["error_code"]) == ("failed", "CANCELLED") and cancelled["relaunchable"]
+    report = relaunched(prefect, export_id, run_id)
+    assert report["status"] == "succeeded" and report["rows"] == 3 and report["window"] == cancelled["window"]
+    assert len(prefect.files()) == 1
+
+
+def test_a_run_that_is_terminated_says_so_and_goes_on_when_it_is_relaunched(
+    prefect: Workshop, gated: GatedSource, prefect_worker: None
+) -> None:
+    export_id = prefect.incremental(**CURSOR)
+    with gated.closed():
+        run_id, process = in_the_middle(prefect, gated, export_id)
+        os.kill(process, signal.SIGTERM)
+        stopped = prefect.wait_for(lambda: prefect.ended(export_id, run_id))
+        assert (stopped["status"], stopped["error_code"]) == ("failed", "STOPPED") and stopped["relaunchable"]
+    report = relaunched(prefect, export_id, run_id)
+    assert report["status"] == "succeeded" and report["rows"] == 3 and len(prefect.files()) == 1
+
+
+def begun_by_schedule(workshop: Workshop, gated: GatedSource, export_id: str) -> tuple[str, int]:
+    """A scheduled run in the middle of its work: its id and process."""
+    run_id = due(export_id)
+    return run_id, at_the_gate(workshop, gated, run_id)
+
+
+def due(export_id: str) -> str:
+    """A run that the schedule has just made."""
+    with prefect_api() as client:
+        run = client.create_flow_run_from_deployment(deployment_of(export_id).id, state=Scheduled())
+    return str(run.id)
+
+
+@contextmanager
+def a_worker(home: Path, api: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {**os.environ, **QUIET, "PREFECT_HOME": str(home)}
+    with worker(api, load_project().work_pool, environment, home / "worker.log") as process:
+        yield process
+
+
+def test_what_a_dead_machine_left_is_delivered_by_the_next_run_at_once(
+    prefect: Workshop, gated: GatedSource, prefect_url: str, prefect_home: Path
+) -> None:
+    export_id = prefect.incremental(**CURSOR)
+    prefect.run("apply")
+    with gated.closed(), a_worker(prefect_home, prefect_url) as doomed:
+        dead, process = begun_by_schedule(prefect, gated, export_id)
+        doomed.kill()
+        os.kill(process, signal.SIGKILL)
+        doomed.wait()
+    gated.add(4, "2026-01-04 08:00")
+    assert prefect.json("report", export_id, "--run", dead)["status"] == "running", "Prefect has not noticed"
+    with a_worker(prefect_home, prefect_url):
+        survivor = due(export_id)
+        report = prefect.wait_for(lambda: prefect.ended(export_id, survivor))
+    assert report["status"] == "succeeded" and [file["rows"] for file in report["files"]] == [4, 0]
+    (note,) = report["notes"]
+    assert note.startswith(f"took over from run {dead}, which died at work on ") and str(process) in note
+    (turn,) = prefect.ledger.attempts_of_run(survivor)
+    waited = turn.began_at - datetime.fromisoformat(report["started_at"])
+    assert waited < timedelta(seconds=5), "a lock outlived its holder"
+    kind, message = state_of(dead)
+    assert kind is StateType.CRASHED and message.startswith("PROCESS_VANISHED: ") and survivor in message
+    buried = prefect.json("report", export_id, "--run", dead)
+    assert (buried["status"], buried["error_code"]) == ("failed", "PROCESS_VANISHED")
+    assert buried["delivered_by"] == survivor and buried["relaunchable"] is False
+    assert len(prefect.files()) == 2
+
+
+def test_a_run_goes_on_while_its_prefect_server_is_away(workshop: Workshop, gated: GatedSource, tmp_path: Path) -> None:
+    home, port = tmp_path / "home", free_port()
+    environment = {**QUIET, "PREFECT_HOME": str(home)}
+    export_id = workshop.incremental(**CURSOR)
+    with ExitStack() as stack, gated.closed():
+        with server(port, environment, home / "server.log") as api:
+            stack.enter_context(temporary_settings({PREFECT_API_URL: api}))
+            stack.enter_context(a_worker(home, api))
+            run_id, process = in_the_middle(workshop, gated, export_id)
+        gated.open()
+        workshop.wait_for(lambda: list(workshop.drop.glob("[!.]*")))
+        os.kill(process, 0)
+        stack.enter_context(server(port, environment, home / "server.log"))
+        report = workshop.wait_for(lambda: workshop.ended(export_id, run_id))
+    assert report["status"] == "succeeded" and report["attempts"] == 1 and report["rows"] == 3
+    assert len(workshop.files()) == 1
