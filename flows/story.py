@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any, Protocol
 
 from catalog.definition import Export
@@ -136,12 +137,14 @@ class Story:
                     return
 
     def _send(self, turn: Turn, window: Window, export: Export) -> None:
-        for parcel in deliver.parcels(self.ledger, window):
-            with closing(deliver.publisher_of(parcel.delivery.target, self.means.lookup)) as publisher:
-                replace = deliver.may_replace(self.ledger, export, publisher, parcel)
-                sent = self._step(steps.upload)(self.ledger, turn, publisher, parcel)
-                self._step(steps.publish)(turn, publisher, sent, replace=replace)
-                self._step(steps.commit)(turn, sent)
+        """Upload every part, then publish them in order: what has begun to appear can be finished without the spool."""
+        for target, bound_for in groupby(deliver.parcels(self.ledger, window), lambda parcel: parcel.delivery.target):
+            with closing(deliver.publisher_of(target, self.means.lookup)) as publisher:
+                sent = [self._step(steps.upload)(self.ledger, turn, publisher, parcel) for parcel in bound_for]
+                for parcel in sent:
+                    replace = deliver.may_replace(self.ledger, export, publisher, parcel)
+                    self._step(steps.publish)(turn, publisher, parcel, replace=replace)
+                    self._step(steps.commit)(turn, parcel)
         spool.discard(window)
 
     def _all_sent(self, window: Window) -> bool:

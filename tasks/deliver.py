@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,8 +32,9 @@ class Parcel:
 
     @property
     def temp_name(self) -> str:
-        """The name it is uploaded under."""
-        return temp_name(self.file.name, self.window.id)
+        """The name it was uploaded under last."""
+        assert self.delivery.temp_name is not None, "its upload has begun"
+        return self.delivery.temp_name
 
 
 def parcels(ledger: Ledger, window: Window) -> list[Parcel]:
@@ -51,12 +53,13 @@ def publisher_of(target: str, lookup: Lookup, load: Callable[[str], Target] = lo
 
 
 def upload(ledger: Ledger, turn: Turn, publisher: Publisher, parcel: Parcel) -> Parcel:
-    """Every byte under the temp name, size checked, then recorded. A delivery that got this far is left as it is.
+    """Every byte under a temp name, size checked, then recorded. A delivery that got this far is left as it is.
 
     Returns the parcel as the ledger knows it now, which is the one to publish: it says what the witness rule asks.
     Raises ExportError SPOOL_DAMAGED when the spool's bytes are not the ones that were extracted, and FENCED_OUT when
     another run has taken over.
     """
+    parcel = _as_recorded(ledger, parcel)
     if parcel.delivery.state in (State.PUBLISHING, State.AMBIGUOUS):
         return parcel
     if not spool.stands([parcel.file]):
@@ -68,14 +71,20 @@ def upload(ledger: Ledger, turn: Turn, publisher: Publisher, parcel: Parcel) -> 
     # One that was fenced out must not touch the temp file, which may be another's by now.
     turn.confirm()
     folder = parcel.window.folder
-    publisher.put(parcel.file.path, folder, parcel.temp_name)
+    if parcel.delivery.temp_name is not None:
+        publisher.remove(folder, parcel.delivery.temp_name)
+    # A name of its own for each try: what a dead one asked of a server may be done when this one's bytes are there.
+    temp = temp_name(parcel.file.name, parcel.window.id, uuid.uuid4().hex[:8])
+    turn.record_uploading(parcel.delivery, temp)
+    publisher.put(parcel.file.path, folder, temp)
     path = publisher.address(folder, parcel.file.name)
-    turn.record_publishing(parcel.delivery, parcel.temp_name, path, publisher.identity)
-    (delivery,) = [
-        found
-        for found in ledger.deliveries(parcel.window.id)
-        if (found.target, found.part) == (parcel.delivery.target, parcel.delivery.part)
-    ]
+    turn.record_publishing(parcel.delivery, temp, path, publisher.identity)
+    return _as_recorded(ledger, parcel)
+
+
+def _as_recorded(ledger: Ledger, parcel: Parcel) -> Parcel:
+    own = (parcel.delivery.target, parcel.delivery.part)
+    (delivery,) = [found for found in ledger.deliveries(parcel.window.id) if (found.target, found.part) == own]
     return Parcel(parcel.window, delivery, parcel.file)
 
 

@@ -17,7 +17,7 @@ from tasks.publish.contract import temp_name
 from tasks.publish.local import LocalPublisher
 
 CONTENT = b"id\n1\n" * 100_000
-NAME, TEMP = "orders.csv", temp_name("orders.csv", "w1")
+NAME, TEMP = "orders.csv", temp_name("orders.csv", "w1", "u1")
 
 #: A publisher on a folder below the test's own.
 Opener = Callable[[Path], Publisher]

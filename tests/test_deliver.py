@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -180,7 +181,27 @@ def temp_of(world: World) -> Path:
 
 def test_the_temp_name_stands_hidden_beside_the_final_one(world: World) -> None:
     (path,) = world.drop.iterdir()
-    assert path.name == f".orders.csv.{world.window().id}.part" and path.read_bytes() == PARTS[0]
+    assert re.fullmatch(rf"\.orders\.csv\.{world.window().id}\.[0-9a-f]{{8}}\.part", path.name)
+    assert path.read_bytes() == PARTS[0]
+
+
+def test_each_upload_has_a_name_of_its_own_and_removes_what_the_last_one_left(tmp_path: Path) -> None:
+    """What a dead upload asked of a server may be done late: it must not meet the next one's file."""
+    world, names = extracted(tmp_path, incremental(file={"name": "orders.csv"})), []
+
+    class Dying(LocalPublisher):
+        def put(self, local: Path, folder: str, temp_name: str) -> None:
+            super().put(local, folder, temp_name)
+            names.append(temp_name)
+            raise Crash
+
+    for _ in range(2):
+        with pytest.raises(Crash), world.turn() as turn:
+            deliver.upload(Ledger(world.url), turn, Dying(world.drop), parcel_of(world))
+        assert [path.name for path in world.drop.iterdir()] == names[-1:]
+    assert len(set(names)) == 2
+    world.run()
+    assert [path.name for path in world.drop.iterdir()] == ["orders.csv"]
 
 
 def test_temp_there_final_not_there_is_published(world: World) -> None:
@@ -234,9 +255,8 @@ def test_a_temp_on_another_target_says_nothing(tmp_path: Path) -> None:
     """An upload that was cut off there left it, before the target was another and the file was published and taken."""
     world = extracted(tmp_path, incremental(file={"name": "orders.csv"}))
     (tmp_path / "moved").mkdir()
-    leftover = tmp_path / "moved" / parcel_of(world).temp_name
-    leftover.write_bytes(PARTS[0])
     upload(world)
+    (tmp_path / "moved" / temp_of(world).name).write_bytes(PARTS[0])
     temp_of(world).unlink()
     world.drop = tmp_path / "moved"
     assert decided_by_a_person(world) is Code.PUBLICATION_UNKNOWN

@@ -36,8 +36,8 @@ def test_every_byte_of_any_number_of_them_arrives(publisher: Publisher, tmp_path
 
 def test_any_character_that_a_name_may_have(publisher: Publisher, drop: Path, spool_file: Path) -> None:
     name = "Données d'été, 100 % (Ω).csv"
-    publisher.put(spool_file, "in été", temp_name(name, "w1"))
-    publisher.publish("in été", temp_name(name, "w1"), name, replace=False)
+    publisher.put(spool_file, "in été", temp_name(name, "w1", "u1"))
+    publisher.publish("in été", temp_name(name, "w1", "u1"), name, replace=False)
     assert content(publisher, "in été", name) == of(CONTENT) and files_in(drop) == {f"in été/{name}": CONTENT}
 
 

@@ -23,7 +23,10 @@ def record_extraction(
     the same ones.
     """
     delivery, extraction = tables.delivery, tables.extraction
-    before = connection.execute(select(delivery.c.target, delivery.c.state).filter_by(window=window.id)).all()
+    known = select(delivery.c.target, delivery.c.part, delivery.c.state, delivery.c.temp_name)
+    before = connection.execute(known.filter_by(window=window.id)).all()
+    # What an upload that died has left is removed by the next one of that part.
+    left = {(row.target, row.part): row.temp_name for row in before}
     # An empty one too: the answer to this very transaction can be lost, and the step is then tried again.
     unsent = (State.PLANNED, State.EXTRACTED, State.EMPTY)
     begun = [State(row.state) for row in before if row.state not in unsent]
@@ -61,6 +64,7 @@ def record_extraction(
                 "target": target,
                 "part": part,
                 "state": state,
+                "temp_name": left.get((target, part)),
                 "committed_by": None if files else run_id,
                 "updated_at": now_text(),
             }

@@ -123,6 +123,10 @@ class Turn:
         with self.writing() as connection:
             record_extraction(connection, window, files, findings or Findings(), self.run_id)
 
+    def record_uploading(self, delivery: Delivery, temp_name: str) -> None:
+        """An upload begins under that name, which the next try removes when this one dies."""
+        self._move(delivery, {State.EXTRACTED}, state=State.EXTRACTED, temp_name=temp_name)
+
     def record_publishing(self, delivery: Delivery, temp_name: str, path: str, identity: str) -> None:
         """Every byte is at the target under `temp_name`; publishing may begin."""
         self._move(

@@ -61,6 +61,6 @@ class Publisher(Protocol):
         """The whole address of a file, for people."""
 
 
-def temp_name(name: str, window_id: str) -> str:
-    """The name under which a file is uploaded: beside the final one, hidden, and the window's own."""
-    return f".{name}.{window_id}.part"
+def temp_name(name: str, window_id: str, upload: str) -> str:
+    """The name under which a file is uploaded: beside the final one, hidden, the window's own and this upload's."""
+    return f".{name}.{window_id}.{upload}.part"

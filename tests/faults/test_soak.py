@@ -45,9 +45,10 @@ def test_every_durable_step_is_among_the_crash_points(target: str) -> None:
     published = next(number for number, write in enumerate(writes) if write.startswith("rename orders_2026"))
     put = next(number for number, write in enumerate(writes) if write.endswith(".part"))
     spooled = writes.index("rename 1")
-    # allot, begin the turn < spool < record_extracted < put < record_publishing < publish < record_committed, end.
+    # allot, begin the turn < spool < record_extracted, record_uploading < put < record_publishing < publish
+    # < record_committed, end the turn.
     assert len([number for number in commits if number < spooled]) == 2
-    assert len([number for number in commits if spooled < number < put]) == 1
+    assert len([number for number in commits if spooled < number < put]) == 2
     assert len([number for number in commits if put < number < published]) == 1
     assert len([number for number in commits if number > published]) == 2
     assert "remove 1" in writes
