@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partialmethod
 from itertools import chain
@@ -128,3 +129,19 @@ def test_a_run_that_finds_another_at_work_for_too_long_is_busy_and_can_be_relaun
     assert report["status"] == "succeeded" and report["rows"] == 3 and report["window"] == busy["window"]
     with prefect_api() as client:
         assert client.read_flow_run(UUID(busy["run_id"])).run_count == 2
+
+
+def test_a_window_ends_at_the_scheduled_time_wherever_the_machine_is(
+    prefect: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefect.sqlite()
+    export_id = prefect.incremental(cursor={**CURSOR, "lag": "1m"})
+    prefect.run("apply")
+    at = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    with monkeypatch.context() as abroad:
+        abroad.setenv("TZ", "America/New_York")
+        time.tzset()
+        report = run_again(prefect, due(export_id, at), export_id)
+    time.tzset()
+    assert report["window"]["until"] == "2026-07-01T11:59:00+00:00"
+    assert list(prefect.files()) == ["orders_20260701T120000000000.csv"]
