@@ -71,6 +71,22 @@ def test_after_four_dead_days_one_relaunch_delivers_four_files_without_asking_th
     assert prefect.json("run", export_id)["rows"] == 1, "the row of the last day is in the next window"
 
 
+def test_a_source_that_is_away_too_does_not_hide_what_stands_in_the_way(prefect: Workshop) -> None:
+    database = prefect.sqlite()
+    export_id = prefect.incremental(cursor=CURSOR)
+    prefect.run("apply")
+    prefect.drop.rmdir()
+    days = [datetime(2026, 2, number, tzinfo=UTC) for number in (1, 2, 3)]
+    run_again(prefect, due(export_id, days[0]), export_id)
+    database.rename(database.with_name("away.sqlite"))
+    assert run_again(prefect, due(export_id, days[1]), export_id)["error_code"] == "TARGET_DENIED"
+    states = [str(window.state) for window in prefect.ledger.windows(export_id)]
+    assert states == ["PLANNED", "EXTRACTED"]
+    database.with_name("away.sqlite").rename(database)
+    prefect.drop.mkdir()
+    assert len(run_again(prefect, due(export_id, days[2]), export_id)["files"]) == 3
+
+
 def test_late_runs_that_start_together_deliver_each_row_once(prefect: Workshop, request: pytest.FixtureRequest) -> None:
     prefect.sqlite()
     export_id = prefect.incremental(cursor=CURSOR)
