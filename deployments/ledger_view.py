@@ -116,19 +116,19 @@ def starting_bounds(export: Export, since: str) -> Bounds:
             raise _no_start(f"mode xid knows no moment {since}", "write `start` or `now`")
         frontier = frontier_of(export, None, datetime.now(UTC), secret_block)
         return Bounds(low=frontier.high, since=frontier.until)
-    moment = datetime.now(UTC) if since == "now" else moment_of(export, since)
+    moment = datetime.now(UTC) if since == "now" else moment_of(export, since, besides="`start`, `now`, or ")
     return Bounds(low=instant(moment), since=moment)
 
 
-def moment_of(export: Export, text: str) -> datetime:
-    """A moment as a person writes it; without a zone it is meant in the schedule's.
+def moment_of(export: Export, text: str, *, besides: str = "") -> datetime:
+    """A moment as a person writes it; without a zone it is meant in the schedule's. `besides` is what else may stand.
 
     Raises ExportError DEFINITION_INVALID when it is none.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _no_start(f"{text} is no moment", "write one as 2026-11-01T00:00") from None
+        raise _no_start(f"{text} is no moment", f"write {besides}a moment as 2026-11-01T00:00") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=export.timezone)
 
 

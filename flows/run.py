@@ -32,7 +32,7 @@ def run(
         definition: What the run does, frozen when the export was activated. Leave it as it is.
     """
     ledger, run_id = Ledger.default(), str(flow_run.id)
-    story = Story(definition, ledger, run_id, flow_run.scheduled_start_time.astimezone(UTC), _in_prefect(run_id))
+    story = Story(definition, ledger, run_id, _logical_time(), _in_prefect(run_id))
     try:
         delivered_before = len(ledger.delivered_by_run(run_id))
         allotment = story.deliver(explicit_bounds(definition, since, until, story.logical_time))
@@ -47,6 +47,12 @@ def run(
         return report.failed(found)
     _report(story, line)
     return report.succeeded(line)
+
+
+def _logical_time() -> datetime:
+    # Prefect's own class of moments can lose its zone in arithmetic, and would then be read in the machine's.
+    scheduled = flow_run.scheduled_start_time
+    return datetime.fromtimestamp(scheduled.timestamp(), UTC)
 
 
 def _in_prefect(run_id: str) -> Means:

@@ -20,7 +20,10 @@ def ledger(
     export_id: ExportArgument,
     resolve: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="WINDOW sent|again|abandon", help="Say what became of a window that cannot be known."),
+        typer.Option(
+            metavar="WINDOW sent|again|abandon",
+            help="Decide on a window: it arrived, it is to be sent once more, or it is given up.",
+        ),
     ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Go on, though source or ledger is another one.")] = False,
     restart: Annotated[
@@ -57,16 +60,20 @@ def ledger(
             output.confirm(f"{export_id} begins anew at {restart}: rows may be delivered twice, or left out", yes)
             start = restart_export(known, load_catalog().export(export_id), restart)
             output.say(f"the next window of {export_id} begins at {start.low or 'the beginning of the table'}")
+            if waiting := len(known.outstanding(export_id)):
+                output.say(f"{waiting} open windows are delivered before it, unless you `--resolve` them")
         entries = ledger_entries(known, export_id)
     if json:
         output.data([entry.to_json() for entry in entries])
-    else:
+    elif entries:
         output.ledger_words(entries)
+    else:
+        output.say(f"{export_id} has no windows yet")
 
 
 def backfill(
     export_id: ExportArgument,
-    since: Annotated[str, typer.Option(help="Where the span begins, as 2026-11-01T00:00.")],
+    since: Annotated[str, typer.Option(help="Where the span begins, as 2026-11-01T00:00 (in the schedule's zone).")],
     until: Annotated[str, typer.Option(help="Where it ends; a row at exactly this moment is not in it.")],
     detach: Detach = False,
     json: Json = False,

@@ -74,6 +74,7 @@ def test_a_run_that_is_terminated_says_so_and_goes_on_when_it_is_relaunched(
         os.kill(process, signal.SIGTERM)
         stopped = prefect.wait_for(lambda: prefect.ended(export_id, run_id))
         assert (stopped["status"], stopped["error_code"]) == ("failed", "STOPPED") and stopped["relaunchable"]
+        assert prefect.json("ledger", export_id)[0]["error_code"] == "STOPPED"
     report = relaunched(prefect, export_id, run_id)
     assert report["status"] == "succeeded" and report["rows"] == 3 and len(prefect.files()) == 1
 

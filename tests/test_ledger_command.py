@@ -163,7 +163,17 @@ def test_a_decision_needs_a_window_a_word_and_a_yes(workshop: Workshop, export_i
         assert "--yes" in workshop.run("ledger", export_id, *words, exit_code=2).stderr
     workshop.run("ledger", export_id, "--accept", "--restart", "now", "--yes", exit_code=2)
     bad = workshop.json("ledger", export_id, "--restart", "soon", "--yes", exit_code=1)["error"]
-    assert bad["code"] == "DEFINITION_INVALID" and workshop.json("ledger", export_id) == [entry]
+    assert bad["code"] == "DEFINITION_INVALID" and "`start`, `now`, or a moment" in bad["hint"]
+    assert workshop.json("ledger", export_id) == [entry]
+
+
+def test_a_new_beginning_says_what_is_still_open(workshop: Workshop, export_id: str) -> None:
+    assert workshop.run("ledger", export_id).stderr == f"{export_id} has no windows yet\n"
+    workshop.allot(export_id, a_run(), NOON)
+    said = workshop.run("ledger", export_id, "--restart", "2026-03-02", "--yes").stderr
+    assert "begins at 2026-03-02T00:00:00" in said and "1 open windows are delivered before it" in said
+    run_plainly(workshop, export_id, day(2))
+    assert [workshop.text(name) for name in workshop.files()] == ["id\n1\n2\n3\n", "id\n"]
 
 
 def test_a_run_at_work_keeps_a_person_from_deciding(workshop: Workshop, export_id: str) -> None:

@@ -4,13 +4,16 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from gated_source import GatedSource
 from playwright.sync_api import Page, sync_playwright
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from workshop import Workshop
 
 from catalog.windows import Window
+from deployments.prefect_api import prefect_api
 
 
 @pytest.fixture
@@ -55,6 +58,13 @@ def test_retry_in_the_ui_delivers_the_same_window_under_the_same_name(
     assert report["window"] == failed["window"] and list(prefect.files()) == [window.file_name]
 
 
+def worker_has_told(run_id: str) -> bool:
+    """Prefect reports a killed run twice, seconds apart, and then gives advice; a retry in between is overwritten."""
+    with prefect_api() as client:
+        logs = client.read_logs(LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)])))
+    return any("exceeded its memory" in log.message for log in logs)
+
+
 def test_retry_of_a_killed_run_delivers_its_window_and_retry_of_a_completed_one_nothing(
     prefect: Workshop, gated: GatedSource, prefect_url: str, prefect_worker: None, page: Page
 ) -> None:
@@ -65,6 +75,7 @@ def test_retry_of_a_killed_run_delivers_its_window_and_retry_of_a_completed_one_
         os.kill(prefect.ledger.attempts_of_run(run_id)[0].pid, signal.SIGKILL)
         killed = prefect.wait_for(lambda: prefect.ended(export_id, run_id))
     assert (killed["error_code"], killed["relaunchable"]) == ("PROCESS_VANISHED", True) and prefect.files() == {}
+    prefect.wait_for(lambda: worker_has_told(run_id))
     (window,) = prefect.ledger.windows(export_id)
     gated.add(4, "2026-01-04 08:00")
 

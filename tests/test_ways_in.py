@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partialmethod
 from itertools import chain
@@ -70,6 +71,22 @@ def test_after_four_dead_days_one_relaunch_delivers_four_files_without_asking_th
     assert prefect.json("run", export_id)["rows"] == 1, "the row of the last day is in the next window"
 
 
+def test_a_source_that_is_away_too_does_not_hide_what_stands_in_the_way(prefect: Workshop) -> None:
+    database = prefect.sqlite()
+    export_id = prefect.incremental(cursor=CURSOR)
+    prefect.run("apply")
+    prefect.drop.rmdir()
+    days = [datetime(2026, 2, number, tzinfo=UTC) for number in (1, 2, 3)]
+    run_again(prefect, due(export_id, days[0]), export_id)
+    database.rename(database.with_name("away.sqlite"))
+    assert run_again(prefect, due(export_id, days[1]), export_id)["error_code"] == "TARGET_DENIED"
+    states = [str(window.state) for window in prefect.ledger.windows(export_id)]
+    assert states == ["PLANNED", "EXTRACTED"]
+    database.with_name("away.sqlite").rename(database)
+    prefect.drop.mkdir()
+    assert len(run_again(prefect, due(export_id, days[2]), export_id)["files"]) == 3
+
+
 def test_late_runs_that_start_together_deliver_each_row_once(prefect: Workshop, request: pytest.FixtureRequest) -> None:
     prefect.sqlite()
     export_id = prefect.incremental(cursor=CURSOR)
@@ -128,3 +145,19 @@ def test_a_run_that_finds_another_at_work_for_too_long_is_busy_and_can_be_relaun
     assert report["status"] == "succeeded" and report["rows"] == 3 and report["window"] == busy["window"]
     with prefect_api() as client:
         assert client.read_flow_run(UUID(busy["run_id"])).run_count == 2
+
+
+def test_a_window_ends_at_the_scheduled_time_wherever_the_machine_is(
+    prefect: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefect.sqlite()
+    export_id = prefect.incremental(cursor={**CURSOR, "lag": "1m"})
+    prefect.run("apply")
+    at = datetime(2026, 7, 1, 12, tzinfo=UTC)
+    with monkeypatch.context() as abroad:
+        abroad.setenv("TZ", "America/New_York")
+        time.tzset()
+        report = run_again(prefect, due(export_id, at), export_id)
+    time.tzset()
+    assert report["window"]["until"] == "2026-07-01T11:59:00+00:00"
+    assert list(prefect.files()) == ["orders_20260701T120000000000.csv"]
