@@ -112,10 +112,10 @@ class Story:
     def _work_off(self, turn: Turn, window: Window) -> None:
         export = self.ledger.definition(window.definition) or self.export
         if not self._stands(window) and not self._all_sent(window):
-            export = self._extract(turn, window, export)
+            self._extract(turn, window, export)
         for parcel in deliver.parcels(self.ledger, window):
             with closing(deliver.publisher_of(parcel.delivery.target, self.means.lookup)) as publisher:
-                replace = deliver.may_replace(self.ledger, export, publisher, parcel)
+                replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)
                 sent = self._step(steps.upload)(self.ledger, turn, publisher, parcel)
                 self._step(steps.publish)(turn, publisher, sent, replace=replace)
                 self._step(steps.commit)(turn, sent)
@@ -126,8 +126,8 @@ class Story:
         deliveries = self.ledger.deliveries(window.id)
         return all(delivery.state in _SENT or delivery.state.settled for delivery in deliveries)
 
-    def _extract(self, turn: Turn, window: Window, export: Export) -> Export:
-        """Bring the window's rows into the spool, and return the definition that it was possible with."""
+    def _extract(self, turn: Turn, window: Window, export: Export) -> None:
+        """Bring the window's rows into the spool, if need be with the definition that corrects its own."""
         progress = self.means.progress(export, window.file_name, self._rows_of_last_file())
         try:
             found = self._step(steps.extract)(self.ledger, turn, export, window, self.means.lookup, progress)
@@ -136,12 +136,12 @@ class Story:
                 raise
             self.means.tell(f"this window's own definition fails ({error.code}); its correction is used")
             turn.redefine(window, self.export)
-            return self._extract(turn, window, self.export)
+            self._extract(turn, window, self.export)
+            return
         progress.finish()
         self.means.tell(f"extracted {found.rows:,} rows into {len(found.files)} files")
         for remark in remarks(found.findings):
             self.means.warn(remark)
-        return export
 
     def _corrects(self, earlier: Export, error: ExportError) -> bool:
         # A window keeps its definition, but one that can never be read with it would stop the export for ever.

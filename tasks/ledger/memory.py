@@ -58,9 +58,11 @@ def memory_before(engine: Engine, window: Window, looks_back: timedelta) -> Memo
         order = (known.c.keyed_from.desc(), known.c.logical_time.desc())
         last = connection.execute(keyed.order_by(*order).limit(1)).first()
         counted = before.where(known.c.counted.is_not(None), known.c.id.not_in(_given_up(window.export)))
-        recent = connection.execute(counted.where(known.c.high >= oldest)).all()
         # One more, or an export that runs once a week would never count what came too late.
-        recent += connection.execute(counted.where(known.c.high < oldest).limit(1)).all()
+        recent = [
+            *connection.execute(counted.where(known.c.high >= oldest)),
+            *connection.execute(counted.where(known.c.high < oldest).limit(1)),
+        ]
         hashes = connection.execute(
             select(tables.delivered_key.c.hash)
             .join(tables.window)
