@@ -14,6 +14,7 @@ from postgres_server import Postgres
 from workshop import Workshop
 
 from catalog.errors import Code, ExportError
+from catalog.windows import explicit_bounds
 from deployments.ledger_view import resolve_window, restart
 from tasks.allotting import allot
 
@@ -53,6 +54,17 @@ def test_a_restart_at_the_start_is_at_the_tables_beginning(workshop: Workshop, r
     run_plainly(workshop, export_id, minutes(5))
     first, second = (workshop.text(name).splitlines()[1:] for name in sorted(workshop.files()))
     assert [len(first), len(second)] == [1, 2]
+
+
+def test_the_longest_name_has_room_for_a_backfills_manifest(workshop: Workshop, rows: Path) -> None:
+    longest = {"name": "n" * 173 + "_{date:%H}.csv", "manifest": True}
+    export_id = workshop.incremental(file={"name": "n" * 174 + "_{date:%H}.csv"})
+    with pytest.raises(ExportError, match="longer than 180 bytes"):
+        workshop.load(export_id)
+    workshop.incremental(export_id, file=longest)
+    span = explicit_bounds(workshop.load(export_id), minutes(-20), minutes(-1), NOON)
+    run_plainly(workshop, export_id, NOON, explicit=span)
+    assert sorted(len(name) for name in workshop.files()) == [198, 212]
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-10:00", "yesterday"])
