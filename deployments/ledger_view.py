@@ -54,18 +54,17 @@ class LedgerEntry:
         }
 
 
-def ledger_entries(ledger: Ledger, export_id: str, limit: int | None = None) -> list[LedgerEntry]:
+def ledger_entries(ledger: Ledger, export_id: str) -> list[LedgerEntry]:
     """The export's windows, the newest first. Looking changes nothing."""
     stood_in_the_way: dict[str, str | None] = {}
     for attempt in ledger.attempts(export_id):
         if attempt.window is not None:
             stood_in_the_way.setdefault(attempt.window, attempt.error_code)
+    parts, holders = ledger.parts_of_export(export_id), ledger.holders(export_id)
     entries = []
-    for window in ledger.windows(export_id, limit):
-        deliveries = {delivery.part: delivery for delivery in ledger.deliveries(window.id)}
-        parts = tuple((file, deliveries.get(file.part)) for file in ledger.extracted(window.id))
+    for window in ledger.windows(export_id):
         code = None if window.state.settled else stood_in_the_way.get(window.id)
-        entries.append(LedgerEntry(window, parts, code, ledger.held_by(window.id)))
+        entries.append(LedgerEntry(window, tuple(parts.get(window.id, ())), code, holders.get(window.id)))
     return entries
 
 
