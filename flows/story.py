@@ -74,7 +74,10 @@ class Story:
                 turn.revive(own)
             while window := self._next(turn):
                 turn.at = window
-                self._work_off(turn, window)
+                try:
+                    self._work_off(turn, window)
+                except ExportError as error:
+                    raise self._with_the_way_out(error, window) from error.__cause__
             spool.sweep(export.id, ledger.outstanding(export.id))
         return allotment
 
@@ -147,6 +150,15 @@ class Story:
         # A window keeps its definition, but one that can never be read with it would stop the export for ever.
         edited = self.export.hash != earlier.hash and self.export.source_key == earlier.source_key
         return error.code.remedy is Remedy.EDIT and edited
+
+    def _with_the_way_out(self, error: ExportError, window: Window) -> ExportError:
+        """The error, with a hint that helps where an edit would not: a window keeps the definition it began with."""
+        if error.code.remedy is Remedy.EDIT and window.definition != self.export.hash:
+            error.hint = (
+                f"window {window.id[:8]} was allotted with an earlier definition: put back what that one names, "
+                f"or give the window up with `exports ledger {window.export} --resolve {window.id[:8]} abandon`"
+            )
+        return error
 
     def _tell_of_the_dead(self, turn: Turn) -> None:
         dead = turn.took_over

@@ -47,6 +47,27 @@ def test_a_file_in_the_way_is_replaced_once_the_definition_says_so(workshop: Wor
     assert workshop.text("orders_1200.csv").splitlines()[1:] == ["1,2026-03-01 11:50:00", "2,2026-03-01 11:56:00"]
 
 
+@pytest.mark.parametrize("gone", ["targets", "databases"])
+def test_a_window_of_a_definition_that_cannot_be_mended_names_the_way_out(
+    workshop: Workshop, rows: Path, gone: str
+) -> None:
+    workshop.target("old", str(workshop.drop))
+    export_id = workshop.incremental(target="old")
+    window = workshop.allot(export_id, str(uuid.uuid4()), NOON)
+    place = workshop.catalog_folder / gone
+    old = {"targets": "old", "databases": "crm"}[gone]
+    (place / f"{old}.yaml").rename(place / "renamed.yaml")
+    workshop.incremental(export_id, **{"target": "old", gone.removesuffix("s"): "renamed"})
+    with pytest.raises(ExportError) as caught:
+        run_plainly(workshop, export_id, minutes(5))
+    assert f"give the window up with `exports ledger {export_id} --resolve {window.id[:8]} abandon`" in (
+        caught.value.hint or ""
+    )
+    resolve_window(workshop.ledger, export_id, window.id, "abandon")
+    run_plainly(workshop, export_id, minutes(10))
+    assert len(workshop.files()) == 2
+
+
 def test_a_restart_at_the_start_is_at_the_tables_beginning(workshop: Workshop, rows: Path) -> None:
     export_id = workshop.incremental(cursor={"start": "2026-03-01T11:55"})
     run_plainly(workshop, export_id, NOON)
