@@ -104,14 +104,17 @@ class Lookback:
         known_from = memory.known_from if memory.keyed_by == self._keyed_by else None
         self._earlier = [earlier for earlier in memory.earlier if earlier.keyed_by == self._keyed_by]
         self._zones = _zones(bounds, export.cursor.looks_back, known_from)
-        self._late_of: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
         self._late: set[str] = set()
+        self._late_rows = 0
         for earlier in self._within_reach():
             found = self._keys(max(earlier.low or "", self._zones.late_from or ""), earlier.high)
             late = [key for key in found if key not in memory.keys]
             if late:
-                self._late_of[earlier.id] = len(late)
+                # Of a window that is read again, the rows it found before are counted already.
+                self._counts[earlier.id] = earlier.counted + len([key for key in late if key not in memory.own_keys])
                 self._late.update(late)
+                self._late_rows += len(late)
         begin = self._zones.keyed_from if bounds.low is None else max(self._zones.keyed_from, bounds.low)
         self._keys_to_come = frozenset(self._keys(begin, bounds.high or ""))
 
@@ -124,15 +127,11 @@ class Lookback:
 
     def findings(self, rows: int, null_cursors: int, window_id: str) -> Findings:
         """What is to be recorded, after `rows` rows were read, late ones among them. Audits older windows when due."""
-        late = sum(self._late_of.values())
-        counted = {window_id: rows - late}
-        for earlier in self._earlier:
-            if earlier.id in self._late_of:
-                counted[earlier.id] = earlier.counted + self._late_of[earlier.id]
+        counted = {window_id: rows - self._late_rows, **self._counts}
         missed = self._audit(counted) if self._memory.audit_due else 0
         return Findings(
             null_cursors=null_cursors,
-            late=late,
+            late=self._late_rows,
             missed=missed,
             keys=self._keys_to_come | self._late,
             keyed_from=self._zones.keyed_from,

@@ -134,6 +134,9 @@ def test_a_window_that_is_read_again_finds_the_same_rows(workshop: Workshop, sou
     run_plainly(workshop, export_id, minutes(10), run_id)
     run_plainly(workshop, export_id, minutes(20))
     assert [sorted(ids) for ids in delivered(workshop).values()] == [[1], [2, 3], []]
+    source.add(4, minutes(-3))
+    (warning,) = run_plainly(workshop, export_id, minutes(60 * 24)).told.warnings
+    assert warning.startswith("LATE_ROWS: 1 rows"), "what was found twice is counted once"
 
 
 def test_a_longer_lookback_does_not_repeat_what_was_delivered_before(workshop: Workshop, source: Source) -> None:

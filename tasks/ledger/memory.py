@@ -31,14 +31,15 @@ class Earlier:
 class Memory:
     """`keys` are the hashes, made with `salt`, of every delivered row from `known_from` to the window's low bound.
 
-    `known_from` None: there is no such row. `keyed_by` says how they were made, as `Findings` does. `audit_due` when no
-    older window has been looked at on this day.
+    `known_from` None: there is no such row. `keyed_by` says how they were made, as `Findings` does. `own_keys` are the
+    window's own, when it was read before. `audit_due` when no older window has been looked at on this day.
     """
 
     salt: str
     known_from: str | None
     keyed_by: str | None
     keys: frozenset[str]
+    own_keys: frozenset[str]
     earlier: tuple[Earlier, ...]
     audit_due: bool
 
@@ -63,12 +64,13 @@ def memory_before(engine: Engine, window: Window, looks_back: timedelta) -> Memo
             *connection.execute(counted.where(known.c.high >= oldest)),
             *connection.execute(counted.where(known.c.high < oldest).limit(1)),
         ]
-        hashes = connection.execute(
+        hashes = (
             select(tables.delivered_key.c.hash)
             .join(tables.window)
-            .where(known.c.export == window.export, known.c.generation == window.generation, known.c.id != window.id)
-        ).scalars()
-        keys = frozenset(hashes)
+            .where(known.c.export == window.export, known.c.generation == window.generation)
+        )
+        keys = frozenset(connection.execute(hashes.where(known.c.id != window.id)).scalars())
+        own_keys = frozenset(connection.execute(hashes.where(known.c.id == window.id)).scalars())
         audited = connection.execute(select(func.max(known.c.audited_at)).filter_by(export=window.export)).scalar()
     last_audit = moment_of(audited)
     return Memory(
@@ -76,6 +78,7 @@ def memory_before(engine: Engine, window: Window, looks_back: timedelta) -> Memo
         known_from=last.keyed_from if last else None,
         keyed_by=last.keyed_by if last else None,
         keys=keys,
+        own_keys=own_keys,
         earlier=tuple(Earlier(row.id, row.low, row.high, row.counted, row.keyed_by) for row in recent),
         audit_due=last_audit is None or last_audit.date() < window.logical_time.date(),
     )
