@@ -102,6 +102,8 @@ def next_bounds(
 ) -> Bounds | None:
     """The bounds of the window after `previous` (None: the first), or None when nothing can be new.
 
+    A `previous` without upper bound stands for a beginning that a person chose: that of the table.
+
     Full and one-shot exports have no bounds. In mode `lag` the upper bound is the logical time minus the lag; in the
     other modes it is the source's `frontier`.
     """
@@ -109,7 +111,7 @@ def next_bounds(
         return Bounds()
     cursor = export.cursor
     low, since = (previous.high, previous.until) if previous else (None, None)
-    if low is None and (start := _start(cursor, export)) is not None:
+    if previous is None and (start := _start(cursor, export)) is not None:
         low, since = instant(start), start
     if frontier is None:
         until = (logical_time - cursor.lag).astimezone(UTC)

@@ -8,7 +8,7 @@ from typing import Any
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.windows import Bounds, Window, instant
+from catalog.windows import Bounds, State, Window, instant
 from flows.report import secret_block
 from tasks import spool
 from tasks.allotting import frontier_of
@@ -54,18 +54,17 @@ class LedgerEntry:
         }
 
 
-def ledger_entries(ledger: Ledger, export_id: str, limit: int | None = None) -> list[LedgerEntry]:
+def ledger_entries(ledger: Ledger, export_id: str) -> list[LedgerEntry]:
     """The export's windows, the newest first. Looking changes nothing."""
     stood_in_the_way: dict[str, str | None] = {}
     for attempt in ledger.attempts(export_id):
         if attempt.window is not None:
             stood_in_the_way.setdefault(attempt.window, attempt.error_code)
+    parts, holders = ledger.parts_of_export(export_id), ledger.holders(export_id)
     entries = []
-    for window in ledger.windows(export_id, limit):
-        deliveries = {delivery.part: delivery for delivery in ledger.deliveries(window.id)}
-        parts = tuple((file, deliveries.get(file.part)) for file in ledger.extracted(window.id))
+    for window in ledger.windows(export_id):
         code = None if window.state.settled else stood_in_the_way.get(window.id)
-        entries.append(LedgerEntry(window, parts, code, ledger.held_by(window.id)))
+        entries.append(LedgerEntry(window, tuple(parts.get(window.id, ())), code, holders.get(window.id)))
     return entries
 
 
@@ -75,6 +74,14 @@ def resolve_window(ledger: Ledger, export_id: str, window_id: str, decision: Dec
     Raises ExportError EXPORT_UNKNOWN when there is no such window, EXPORT_BUSY when a run is at work, and
     STATUS_REFUSED when there is nothing to decide.
     """
+    with ledger.take_turn(export_id, BY_HAND, wait_seconds=0) as turn:
+        # Only now: a run that has just ended may have delivered what was ambiguous before.
+        window = _window(ledger, export_id, window_id)
+        resolve(turn, window, decision, spool_stands=spool.stands(ledger.extracted(window.id)))
+    return _window(ledger, export_id, window.id)
+
+
+def _window(ledger: Ledger, export_id: str, window_id: str) -> Window:
     found = [window for window in ledger.windows(export_id) if window.id.startswith(window_id)]
     if len(found) != 1:
         raise ExportError(
@@ -83,10 +90,7 @@ def resolve_window(ledger: Ledger, export_id: str, window_id: str, decision: Dec
             f"`exports ledger {export_id}` lists its windows",
             export=export_id,
         )
-    (window,) = found
-    with ledger.take_turn(export_id, BY_HAND, wait_seconds=0) as turn:
-        resolve(turn, window, decision, spool_stands=spool.stands(ledger.extracted(window.id)))
-    return next(each for each in ledger.windows(export_id) if each.id == window.id)
+    return found[0]
 
 
 def accept_source(ledger: Ledger, export_id: str) -> None:
@@ -97,12 +101,26 @@ def accept_source(ledger: Ledger, export_id: str) -> None:
 def restart(ledger: Ledger, export: Export, since: str) -> Bounds:
     """Begin the export anew at `start`, `now` or a moment (ISO 8601); returns where its next window begins.
 
-    Raises ExportError DEFINITION_INVALID for another word, or a moment in mode `xid`, which knows none.
+    Raises ExportError DEFINITION_INVALID for another word, or a moment in mode `xid`, which knows none; STATUS_REFUSED
+    when a window is outstanding whose bounds the next source need not understand (modes `xid` and `guarded`).
     """
     start = starting_bounds(export, since)
+    _refuse_unread(ledger, export)
     accept(ledger, export.id)
     ledger.open_generation(export.id, start)
     return start
+
+
+def _refuse_unread(ledger: Ledger, export: Export) -> None:
+    unread = [window for window in ledger.outstanding(export.id) if window.source and window.state is State.PLANNED]
+    if unread:
+        window = unread[0].id[:8]
+        raise ExportError(
+            Code.STATUS_REFUSED,
+            f"window {window} of {export.id} was never read, and would be read from what the source is now",
+            f"let a run deliver it first, or give it up: `exports ledger {export.id} --resolve {window} abandon`",
+            export=export.id,
+        )
 
 
 def starting_bounds(export: Export, since: str) -> Bounds:
@@ -123,10 +141,13 @@ def starting_bounds(export: Export, since: str) -> Bounds:
 def moment_of(export: Export, text: str, *, besides: str = "") -> datetime:
     """A moment as a person writes it; without a zone it is meant in the schedule's. `besides` is what else may stand.
 
-    Raises ExportError DEFINITION_INVALID when it is none.
+    Raises ExportError DEFINITION_INVALID when it is none, or not between the years 2 and 9998.
     """
     try:
         moment = datetime.fromisoformat(text)
+        # As `cursor.start`: the very first and last days overflow when they are moved into another zone.
+        if not 1 < moment.year < 9999:
+            raise ValueError
     except ValueError:
         raise _no_start(f"{text} is no moment", f"write {besides}a moment as 2026-11-01T00:00") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=export.timezone)

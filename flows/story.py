@@ -75,7 +75,10 @@ class Story:
                 turn.revive(own)
             while window := self._next(turn):
                 turn.at = window
-                self._work_off(turn, window)
+                try:
+                    self._work_off(turn, window)
+                except ExportError as error:
+                    raise self._with_the_way_out(error, window) from error.__cause__
             spool.sweep(export.id, ledger.outstanding(export.id))
         return allotment
 
@@ -111,38 +114,36 @@ class Story:
         return bool(files) and not lost
 
     def _work_off(self, turn: Turn, window: Window) -> None:
-        export = self._extracted(turn, window)
+        self._see_to_its_bytes(turn, window)
         try:
-            self._send(turn, window, export)
+            self._send(turn, window)
         except ExportError as error:
             if error.code is not Code.FENCED_OUT:
                 self._extract_what_follows(turn)
             raise
 
-    def _extracted(self, turn: Turn, window: Window) -> Export:
-        """See that the spool holds the window, and return the definition that it was extracted with."""
-        export = self.ledger.definition(window.definition) or self.export
+    def _see_to_its_bytes(self, turn: Turn, window: Window) -> None:
+        """Extract the window unless the spool holds it, or the target already has all of it."""
         if not self._stands(window) and not self._all_sent(window):
-            return self._extract(turn, window, export)
-        return export
+            self._extract(turn, window, self.ledger.definition(window.definition) or self.export)
 
     def _extract_what_follows(self, turn: Turn) -> None:
         """What cannot be sent blocks the sending of what follows, but not its reading, which would get harder."""
         for window in self.ledger.outstanding(self.export.id):
             if window.kind == "scheduled":
                 try:
-                    self._extracted(turn, window)
+                    self._see_to_its_bytes(turn, window)
                 except ExportError as error:
                     self.means.warn(f"{window.first_name} could not be extracted meanwhile: {error}")
                     return
 
-    def _send(self, turn: Turn, window: Window, export: Export) -> None:
+    def _send(self, turn: Turn, window: Window) -> None:
         """Upload every part, then publish them in order: what has begun to appear can be finished without the spool."""
         for target, bound_for in groupby(deliver.parcels(self.ledger, window), lambda parcel: parcel.delivery.target):
             with closing(deliver.publisher_of(target, self.means.lookup)) as publisher:
                 sent = [self._step(steps.upload)(self.ledger, turn, publisher, parcel) for parcel in bound_for]
                 for parcel in sent:
-                    replace = deliver.may_replace(self.ledger, export, publisher, parcel)
+                    replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)
                     self._step(steps.publish)(turn, publisher, parcel, replace=replace)
                     self._step(steps.commit)(turn, parcel)
         spool.discard(window)
@@ -152,8 +153,8 @@ class Story:
         deliveries = self.ledger.deliveries(window.id)
         return all(delivery.state in _SENT or delivery.state.settled for delivery in deliveries)
 
-    def _extract(self, turn: Turn, window: Window, export: Export) -> Export:
-        """Bring the window's rows into the spool, and return the definition that it was possible with."""
+    def _extract(self, turn: Turn, window: Window, export: Export) -> None:
+        """Bring the window's rows into the spool, if need be with the definition that corrects its own."""
         progress = self.means.progress(export, window.file_name, self._rows_of_last_file())
         try:
             found = self._step(steps.extract)(self.ledger, turn, export, window, self.means.lookup, progress)
@@ -162,17 +163,26 @@ class Story:
                 raise
             self.means.tell(f"this window's own definition fails ({error.code}); its correction is used")
             turn.redefine(window, self.export)
-            return self._extract(turn, window, self.export)
+            self._extract(turn, window, self.export)
+            return
         progress.finish()
         self.means.tell(f"extracted {found.rows:,} rows into {len(found.files)} files")
         for remark in remarks(found.findings):
             self.means.warn(remark)
-        return export
 
     def _corrects(self, earlier: Export, error: ExportError) -> bool:
         # A window keeps its definition, but one that can never be read with it would stop the export for ever.
         edited = self.export.hash != earlier.hash and self.export.source_key == earlier.source_key
         return error.code.remedy is Remedy.EDIT and edited
+
+    def _with_the_way_out(self, error: ExportError, window: Window) -> ExportError:
+        """The error, with a hint that helps where an edit would not: a window keeps the definition it began with."""
+        if error.code.remedy is Remedy.EDIT and window.definition != self.export.hash:
+            error.hint = (
+                f"window {window.id[:8]} was allotted with an earlier definition: put back what that one names, "
+                f"or give the window up with `exports ledger {window.export} --resolve {window.id[:8]} abandon`"
+            )
+        return error
 
     def _tell_of_the_dead(self, turn: Turn) -> None:
         dead = turn.took_over

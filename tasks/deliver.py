@@ -126,11 +126,14 @@ def commit(turn: Turn, parcel: Parcel) -> None:
 
 
 def may_replace(ledger: Ledger, export: Export, publisher: Publisher, parcel: Parcel) -> bool:
-    """Whether a file of that name gives way: by `conflict: replace`, or when a full export wrote it itself earlier."""
+    """Whether a file of that name gives way: by `conflict: replace`, or when a full export wrote it itself earlier.
+
+    `export` is what the run was given, not what its window was allotted with: a person who met FILE_EXISTS edits it.
+    """
     if export.file.conflict == "replace":
         return True
     path = publisher.address(parcel.window.folder, parcel.file.name)
-    return export.cursor is None and ledger.has_delivered(export.id, parcel.delivery.target, path)
+    return parcel.window.kind == "full" and ledger.has_delivered(export.id, parcel.delivery.target, path)
 
 
 def _same(found: Stat, file: Extracted) -> bool:
@@ -140,8 +143,8 @@ def _same(found: Stat, file: Extracted) -> bool:
 def _was_taken(publisher: Publisher, parcel: Parcel) -> bool:
     """Temp and final name are both gone: whether that proves that the file was published and taken by its consumer."""
     delivery = parcel.delivery
-    young = datetime.now(UTC) - (delivery.publishing_at or delivery.updated_at) < _WITNESS_AGE
-    if young:
+    # A clock that was set back makes everything look young, and even younger than nothing.
+    if abs(datetime.now(UTC) - (delivery.publishing_at or delivery.updated_at)) < _WITNESS_AGE:
         # An unmounted folder shows neither file, and proves nothing.
         publisher.check(parcel.window.folder)
         return True

@@ -30,6 +30,8 @@ from tasks.ledger import Extracted, Findings
 from tasks.ledger.memory import Memory
 from tasks.lookback import Lookback
 from tasks.read import open_rows, source_columns
+from tasks.relation import Identity, relation_of
+from tasks.replaced import refuse_other
 from tasks.spool import folder_of, spool_error, write_manifest
 from tasks.write import FORMS, CsvWriter, Writer, open_writer
 
@@ -67,6 +69,9 @@ def extract(
         with open_source(export.database, load(export.database), lookup) as source:
             if export.cursor is not None and export.cursor.mode == "lag":
                 refuse_unsettled(source, window.bounds)
+            if window.source is not None:
+                # Between allotting and reading lies what made a run fail: a restore, a failover.
+                refuse_other(export, Identity.from_text(window.source), relation_of(source, export).identity)
             late = None
             if memory is not None:
                 late = Lookback(source, export, window.bounds, source_columns(source, export), memory)

@@ -7,6 +7,7 @@ a new row. What is remembered is written in the transaction that records the ext
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ def memory_of(ledger: Ledger, export: Export, window: Window) -> Memory | None:
     """What an extraction of the window has to mind; None for an export, or a window, that does not look back."""
     if export.cursor is None or not export.cursor.looks_back or window.kind != "scheduled":
         return None
-    return memory_before(ledger.engine, window)
+    return memory_before(ledger.engine, window, export.cursor.looks_back)
 
 
 def key_columns(source: Source, export: Export, columns: Sequence[Column]) -> tuple[str, ...]:
@@ -57,6 +58,15 @@ def key_columns(source: Source, export: Export, columns: Sequence[Column]) -> tu
     for name in key:
         require_column(name, names, "cursor.key")
     return key
+
+
+def _keyed_by(export: Export, columns: Sequence[Column], key: Sequence[str]) -> str:
+    """What hashes and counts depend on beside the rows: the filter, and key and cursor with their types."""
+    assert export.cursor is not None and export.cursor.column is not None, "mode lag has a cursor column"
+    kinds = {column.name: str(column.arrow) for column in columns}
+    require_column(export.cursor.column, list(kinds), "cursor.column")
+    hashed = [[name, kinds[name]] for name in (*key, export.cursor.column)]
+    return json.dumps([export.where, hashed], ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +99,22 @@ class Lookback:
         assert export.cursor is not None, "only incremental exports look back"
         self._source, self._export, self._bounds, self._columns, self._memory = source, export, bounds, columns, memory
         self._key = key_columns(source, export, columns)
-        self._zones = _zones(bounds, export.cursor.looks_back, memory.known_from)
-        self._late_of: dict[str, int] = {}
+        self._keyed_by = _keyed_by(export, columns, self._key)
+        # Hashes of other columns would make delivered rows look late, and so would rows that the filter left out.
+        known_from = memory.known_from if memory.keyed_by == self._keyed_by else None
+        self._earlier = [earlier for earlier in memory.earlier if earlier.keyed_by == self._keyed_by]
+        self._zones = _zones(bounds, export.cursor.looks_back, known_from)
+        self._counts: dict[str, int] = {}
         self._late: set[str] = set()
+        self._late_rows = 0
         for earlier in self._within_reach():
             found = self._keys(max(earlier.low or "", self._zones.late_from or ""), earlier.high)
             late = [key for key in found if key not in memory.keys]
             if late:
-                self._late_of[earlier.id] = len(late)
+                # Of a window that is read again, the rows it found before are counted already.
+                self._counts[earlier.id] = earlier.counted + len([key for key in late if key not in memory.own_keys])
                 self._late.update(late)
+                self._late_rows += len(late)
         begin = self._zones.keyed_from if bounds.low is None else max(self._zones.keyed_from, bounds.low)
         self._keys_to_come = frozenset(self._keys(begin, bounds.high or ""))
 
@@ -110,30 +127,27 @@ class Lookback:
 
     def findings(self, rows: int, null_cursors: int, window_id: str) -> Findings:
         """What is to be recorded, after `rows` rows were read, late ones among them. Audits older windows when due."""
-        late = sum(self._late_of.values())
-        counted = {window_id: rows - late}
-        for earlier in self._memory.earlier:
-            if earlier.id in self._late_of:
-                counted[earlier.id] = earlier.counted + self._late_of[earlier.id]
+        counted = {window_id: rows - self._late_rows, **self._counts}
         missed = self._audit(counted) if self._memory.audit_due else 0
         return Findings(
             null_cursors=null_cursors,
-            late=late,
+            late=self._late_rows,
             missed=missed,
             keys=self._keys_to_come | self._late,
             keyed_from=self._zones.keyed_from,
+            keyed_by=self._keyed_by,
             counted=counted,
             audited=self._memory.audit_due,
         )
 
     def _within_reach(self) -> list[Earlier]:
         reach = self._zones.late_from
-        return [] if reach is None else [earlier for earlier in self._memory.earlier if earlier.high > reach]
+        return [] if reach is None else [earlier for earlier in self._earlier if earlier.high > reach]
 
     def _audit(self, counted: dict[str, int]) -> int:
         """Count the spans that no lookback reaches any more; returns how many rows they have gained."""
         reach = self._zones.late_from
-        older = [earlier for earlier in self._memory.earlier if reach is not None and earlier.high <= reach]
+        older = [earlier for earlier in self._earlier if reach is not None and earlier.high <= reach]
         missed = 0
         for begin in range(0, len(older), _SPANS_A_STATEMENT):
             spans = older[begin : begin + _SPANS_A_STATEMENT]

@@ -237,10 +237,11 @@ def test_temp_gone_final_gone_was_taken(world: World) -> None:
     assert world.window().state is State.COMMITTED and world.standing() == []
 
 
-def test_temp_gone_final_gone_for_a_day_cannot_be_known(world: World) -> None:
+@pytest.mark.parametrize("age", [timedelta(hours=25), -timedelta(hours=25)], ids=["old", "of a clock set back"])
+def test_temp_gone_final_gone_for_a_day_cannot_be_known(world: World, age: timedelta) -> None:
     temp_of(world).unlink()
     with writing(Ledger(world.url).engine, lock="orders") as connection:
-        then = instant(datetime.now(UTC) - timedelta(hours=25))
+        then = instant(datetime.now(UTC) - age)
         connection.execute(update(tables.delivery).values(publishing_at=then))
     assert decided_by_a_person(world) is Code.PUBLICATION_UNKNOWN
 

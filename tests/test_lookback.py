@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
+import uuid
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,9 @@ from postgres_server import Postgres
 from workshop import Workshop
 
 from catalog.errors import Code, ExportError
+from catalog.windows import explicit_bounds
+from deployments.ledger_view import resolve_window
+from tasks.ledger.memory import memory_before
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TABLE = "CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, updated_at {timestamp} NOT NULL)"
@@ -130,6 +134,9 @@ def test_a_window_that_is_read_again_finds_the_same_rows(workshop: Workshop, sou
     run_plainly(workshop, export_id, minutes(10), run_id)
     run_plainly(workshop, export_id, minutes(20))
     assert [sorted(ids) for ids in delivered(workshop).values()] == [[1], [2, 3], []]
+    source.add(4, minutes(-3))
+    (warning,) = run_plainly(workshop, export_id, minutes(60 * 24)).told.warnings
+    assert warning.startswith("LATE_ROWS: 1 rows"), "what was found twice is counted once"
 
 
 def test_a_longer_lookback_does_not_repeat_what_was_delivered_before(workshop: Workshop, source: Source) -> None:
@@ -170,6 +177,78 @@ def test_rows_found_by_the_lookback_are_not_counted_by_the_audit(
     source.remove(1)
     audited = run_plainly(workshop, export_id, minutes(60 * 24))
     assert audited.told.warnings == []
+
+
+def test_an_export_that_runs_once_a_month_looks_back_and_counts_too(
+    workshop: Workshop, source: Source, export_id: str
+) -> None:
+    source.add(1, minutes(-10))
+    run_plainly(workshop, export_id, NOON)
+    source.add(2, minutes(-5))
+    run_plainly(workshop, export_id, NOON + timedelta(days=31))
+    source.add(3, minutes(-4))
+    third = run_plainly(workshop, export_id, NOON + timedelta(days=62))
+    assert list(delivered(workshop).values()) == [[1], [2], []]
+    assert [warning.split(":")[1][:7] for warning in third.told.warnings] == [" 1 rows"]
+
+
+@pytest.mark.parametrize("before", [{"cursor": {**LAG, "key": ["id", "customer"]}}, {"where": "id < 5"}])
+def test_another_key_or_filter_makes_no_earlier_row_look_late(
+    workshop: Workshop, source: Source, before: dict[str, Any]
+) -> None:
+    export_id = workshop.incremental(**{"cursor": LAG, **before})
+    source.add(1, minutes(-2))
+    source.add(7, minutes(-2))
+    run_plainly(workshop, export_id, NOON)
+    workshop.incremental(export_id, cursor=LAG)
+    runs = [run_plainly(workshop, export_id, at) for at in (minutes(5), minutes(60 * 24))]
+    assert list(delivered(workshop).values())[1:] == [[], []]
+    assert [run.told.warnings for run in runs] == [[], []]
+
+
+def test_a_window_that_was_given_up_hides_none_before_it(workshop: Workshop, source: Source, export_id: str) -> None:
+    source.add(1, minutes(-2))
+    run_plainly(workshop, export_id, NOON)
+    window = workshop.allot(export_id, str(uuid.uuid4()), minutes(5))
+    resolve_window(workshop.ledger, export_id, window.id, "abandon")
+    source.add(2, minutes(-3))
+    run_plainly(workshop, export_id, minutes(10))
+    assert list(delivered(workshop).values()) == [[1], [2]]
+
+
+@pytest.mark.parametrize("later", [10, 90])
+def test_a_window_that_was_given_up_is_delivered_once_after_all(
+    workshop: Workshop, source: Source, export_id: str, later: int
+) -> None:
+    source.add(1, minutes(-2))
+    run_plainly(workshop, export_id, NOON)
+    source.add(2, minutes(3))
+    workshop.target("drop", str(workshop.folder / "gone"))
+    run_id = str(uuid.uuid4())
+    with pytest.raises(ExportError):
+        run_plainly(workshop, export_id, minutes(5), run_id)
+    workshop.target("drop", str(workshop.drop))
+    given_up = workshop.ledger.window_of_run(run_id)
+    assert given_up is not None
+    resolve_window(workshop.ledger, export_id, given_up.id, "abandon")
+    source.add(3, minutes(3.5))
+    run_plainly(workshop, export_id, minutes(later))
+    resolve_window(workshop.ledger, export_id, given_up.id, "again")
+    run_plainly(workshop, export_id, minutes(later + 10))
+    assert [sorted(ids) for ids in delivered(workshop).values()] == [[1], [2, 3], [], []]
+
+
+def test_a_failed_backfill_does_not_keep_keys_for_ever(workshop: Workshop, source: Source, export_id: str) -> None:
+    source.add(1, minutes(-2))
+    run_plainly(workshop, export_id, NOON)
+    workshop.target("drop", str(workshop.folder / "gone"))
+    span = explicit_bounds(workshop.load(export_id), minutes(-10), minutes(-5), NOON)
+    with pytest.raises(ExportError):
+        run_plainly(workshop, export_id, minutes(1), explicit=span)
+    workshop.target("drop", str(workshop.drop))
+    run_plainly(workshop, export_id, minutes(60))
+    window = workshop.allot(export_id, str(uuid.uuid4()), minutes(120))
+    assert memory_before(workshop.ledger.engine, window, timedelta(minutes=15)).keys == frozenset()
 
 
 def test_a_table_without_a_key_needs_one(workshop: Workshop) -> None:

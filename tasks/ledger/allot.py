@@ -64,8 +64,7 @@ def going_on(connection: Connection, export: Export) -> GoingOn:
     order = tables.generation.c.number.desc()
     opened = connection.execute(select(tables.generation).filter_by(export=export.id).order_by(order)).first()
     if opened is not None and (newest is None or opened.number > newest.generation):
-        start = Bounds(None, opened.low, None, moment_of(opened.since)) if opened.low is not None else None
-        return GoingOn(opened.number, start, None)
+        return GoingOn(opened.number, Bounds(None, opened.low, None, moment_of(opened.since)), None)
     if newest is None:
         return GoingOn(1, None, None)
     if _definition(connection, newest.definition).source_key == export.source_key:

@@ -58,7 +58,7 @@ def resolve(turn: Turn, window: Window, decision: Decision, *, spool_stands: boo
             # All of it: read again, its parts need not be the ones that were delivered.
             targets = connection.execute(select(delivery.c.target).filter_by(window=window.id).distinct()).scalars()
             fresh = [{"window": window.id, "target": target, "part": 1, "state": State.PLANNED} for target in targets]
-            for table in (delivery, tables.extraction, tables.delivered_key):
+            for table in (delivery, tables.extraction):
                 connection.execute(delete(table).filter_by(window=window.id))
             connection.execute(insert(delivery), [{**row, "updated_at": now_text()} for row in fresh])
 

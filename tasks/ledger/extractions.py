@@ -78,6 +78,7 @@ def _record_findings(connection: Connection, window: Window, findings: Findings)
         "late": findings.late,
         "missed": findings.missed,
         "keyed_from": findings.keyed_from,
+        "keyed_by": findings.keyed_by,
         "audited_at": instant(window.logical_time) if findings.audited else None,
     }
     connection.execute(update(tables.window).filter_by(id=window.id).values(found))
@@ -97,7 +98,9 @@ def _forget_old_keys(connection: Connection, window: Window, keyed_from: str) ->
     open_ones = select(tables.delivery.c.window).where(
         tables.delivery.c.state.in_([state for state in State if not state.settled])
     )
-    planned = select(tables.window.c.id).filter_by(export=window.export).where(tables.window.c.id.in_(open_ones))
+    # A backfill does not look back, and one that failed may wait for its own run for ever.
+    planned = select(tables.window.c.id).filter_by(export=window.export, kind="scheduled")
+    planned = planned.where(tables.window.c.id.in_(open_ones))
     if connection.execute(planned.where(tables.window.c.logical_time < instant(window.logical_time))).first():
         return
     connection.execute(delete(tables.delivered_key).where(tables.delivered_key.c.window.in_(older)))

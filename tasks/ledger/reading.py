@@ -83,6 +83,25 @@ class LedgerReading:
         query = select(tables.extraction).filter_by(window=window_id).order_by("part")
         return [extracted_of(row) for row in self._read(query)]
 
+    def parts_of_export(self, export_id: str) -> dict[str, list[tuple[Extracted, Delivery | None]]]:
+        """The extracted parts of all the export's windows, by the window's id, each with its delivery."""
+        of_export = tables.window.c.export == export_id
+        delivery, extraction = tables.delivery, tables.extraction
+        deliveries = self._read(select(delivery).join(tables.window).where(of_export))
+        by_part = {(row["window"], row["part"]): delivery_of(row) for row in deliveries}
+        extracted = self._read(select(extraction).join(tables.window).where(of_export).order_by(extraction.c.part))
+        found: dict[str, list[tuple[Extracted, Delivery | None]]] = {}
+        for row in extracted:
+            part = (extracted_of(row), by_part.get((row["window"], row["part"])))
+            found.setdefault(row["window"], []).append(part)
+        return found
+
+    def holders(self, export_id: str) -> dict[str, str]:
+        """Who kept the upper bounds of the export's windows back, in words, by the window's id."""
+        window = tables.window.c
+        query = select(window.id, window.held_by).where(window.export == export_id, window.held_by.is_not(None))
+        return {row["id"]: row["held_by"] for row in self._read(query)}
+
     def attempts(self, export_id: str) -> list[Attempt]:
         """The turns of the export's runs at its work, the newest first."""
         query = select(tables.attempt).filter_by(export=export_id).order_by(tables.attempt.c.fence.desc())

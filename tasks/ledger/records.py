@@ -50,9 +50,9 @@ class Findings:
     """What an extraction found beside its rows, for the report and for the windows that follow.
 
     `null_cursors` rows were left out, `late` ones delivered though they came after an earlier window; `missed` came
-    later still and could only be counted. `keys` are hashes of delivered rows from `keyed_from` on. `counted` says
-    how many rows the span of each window (by id) holds now; `audited` whether windows older than the lookback were
-    among them.
+    later still and could only be counted. `keys` are hashes of delivered rows from `keyed_from` on, and `keyed_by`
+    changes when hashes and counts from before cannot be compared with these. `counted` says how many rows the span of
+    each window (by id) holds now; `audited` whether windows older than the lookback were among them.
     """
 
     null_cursors: int = 0
@@ -60,6 +60,7 @@ class Findings:
     missed: int = 0
     keys: frozenset[str] = frozenset()
     keyed_from: str | None = None
+    keyed_by: str | None = None
     counted: Mapping[str, int] = field(default_factory=dict)
     audited: bool = False
 

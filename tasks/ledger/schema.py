@@ -13,7 +13,17 @@ from tasks.ledger.tables import METADATA, VERSION, delivery, extraction, schema_
 #: What each version added to tables that stood already; new tables are simply made.
 _ADDED: dict[int, dict[Table, tuple[str, ...]]] = {
     2: {
-        window: ("source", "held_by", "null_cursors", "late", "missed", "counted", "audited_at", "keyed_from"),
+        window: (
+            "source",
+            "held_by",
+            "null_cursors",
+            "late",
+            "missed",
+            "counted",
+            "audited_at",
+            "keyed_from",
+            "keyed_by",
+        ),
         extraction: ("kind",),
         delivery: ("publishing_at",),
         schema_version: ("ledger_id",),

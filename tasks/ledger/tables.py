@@ -56,6 +56,8 @@ window = Table(
     Column("audited_at", String(32)),
     # From here to `high`, the key of every delivered row is in `delivered_key`.
     Column("keyed_from", Text),
+    # How those keys were made: by which columns, of rows that which filter let through.
+    Column("keyed_by", Text),
     UniqueConstraint("run_id"),
     Index("window_of_export", "export", "logical_time"),
 )
