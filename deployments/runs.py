@@ -26,7 +26,7 @@ from catalog.receipt import RunReport
 from deployments.prefect_api import PAGE
 from deployments.status import run_status
 from flows.report import notes
-from tasks.ledger import Ledger
+from tasks.ledger import Attempt, Ledger
 
 _BEGUN = FlowRunFilterState(
     operator=Operator.or_,  # type: ignore[call-arg]
@@ -111,7 +111,7 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
     """The report of one run, read back from the Prefect API and the ledger."""
     run_id = str(run.id)
     status = run_status(run.state)
-    vanished = _vanished(ledger, run_id) if status == "running" else None
+    vanished = _vanished(ledger, export_id, run_id) if status == "running" else None
     if vanished is not None:
         status = "failed"
     started, ended = _last_attempt(client, run)
@@ -143,14 +143,26 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
     )
 
 
-def _vanished(ledger: Ledger, run_id: str) -> tuple[Code, str, str | None] | None:
-    """Prefect calls a run whose whole machine died Running for ever; the run that took over from it knows better."""
+def _vanished(ledger: Ledger, export_id: str, run_id: str) -> tuple[Code, str, str | None] | None:
+    """Prefect calls a run Running for ever whose whole machine died; the ledger's lock has died with it."""
     attempts = ledger.attempts_of_run(run_id)
-    if not attempts or attempts[0].error_code != Code.PROCESS_VANISHED.text:
-        return None
-    dead = attempts[0]
-    message = f"process {dead.pid} on {dead.host} ended without a word, and another run went on with its work"
-    return Code.PROCESS_VANISHED, message, "see which run delivered its window; if none did, relaunch"
+    if attempts and attempts[0].ended_at is None and not ledger.is_at_work(export_id):
+        # Once more: it may have ended between the two questions.
+        attempts = ledger.attempts_of_run(run_id)
+        if attempts[0].ended_at is None:
+            return (
+                Code.PROCESS_VANISHED,
+                f"{_who(attempts[0])} ended without a word",
+                "relaunch, or wait for the next run",
+            )
+    if attempts and attempts[0].error_code == Code.PROCESS_VANISHED.text:
+        message = f"{_who(attempts[0])} ended without a word, and another run went on with its work"
+        return Code.PROCESS_VANISHED, message, "see which run delivered its window; if none did, relaunch"
+    return None
+
+
+def _who(attempt: Attempt) -> str:
+    return f"process {attempt.pid} on {attempt.host}"
 
 
 def _last_attempt(client: SyncPrefectClient, run: FlowRun) -> tuple[datetime | None, datetime | None]:

@@ -110,7 +110,9 @@ def test_what_a_dead_machine_left_is_delivered_by_the_next_run_at_once(
         os.kill(process, signal.SIGKILL)
         doomed.wait()
     gated.add(4, "2026-01-04 08:00")
-    assert prefect.json("report", export_id, "--run", dead)["status"] == "running", "Prefect has not noticed"
+    assert state_of(dead)[0] is StateType.RUNNING, "Prefect has not noticed"
+    vanished = prefect.json("report", export_id, "--run", dead)
+    assert (vanished["status"], vanished["error_code"]) == ("failed", "PROCESS_VANISHED") and vanished["relaunchable"]
     with a_worker(prefect_home, prefect_url):
         survivor = due(export_id)
         report = prefect.wait_for(lambda: prefect.ended(export_id, survivor))
@@ -126,6 +128,24 @@ def test_what_a_dead_machine_left_is_delivered_by_the_next_run_at_once(
     assert (buried["status"], buried["error_code"]) == ("failed", "PROCESS_VANISHED")
     assert buried["delivered_by"] == survivor and buried["relaunchable"] is False
     assert len(prefect.files()) == 2
+
+
+def test_a_run_that_died_with_its_worker_can_be_relaunched_though_prefect_calls_it_running(
+    prefect: Workshop, gated: GatedSource, prefect_url: str, prefect_home: Path
+) -> None:
+    export_id = prefect.incremental(**CURSOR)
+    prefect.run("apply")
+    with gated.closed(), a_worker(prefect_home, prefect_url) as doomed:
+        dead, process = begun_by_schedule(prefect, gated, export_id)
+        at_work = prefect.json("report", export_id, "--run", dead)
+        assert at_work["status"] == "running" and at_work["error_code"] is None
+        doomed.kill()
+        os.kill(process, signal.SIGKILL)
+        doomed.wait()
+    with a_worker(prefect_home, prefect_url):
+        report = relaunched(prefect, export_id, dead)
+    assert report["status"] == "succeeded" and report["rows"] == 3 and len(prefect.files()) == 1
+    assert report["notes"][0].startswith("took over from an earlier attempt, which died at work on ")
 
 
 def test_a_run_goes_on_while_its_prefect_server_is_away(workshop: Workshop, gated: GatedSource, tmp_path: Path) -> None:

@@ -63,6 +63,33 @@ def hold(
         yield
 
 
+def is_held(engine: Engine, export_id: str) -> bool:
+    """Whether a run is at work on the export. Raises ExportError LEDGER_UNREACHABLE when nobody can be asked."""
+    with reachable(engine):
+        if sqlite_file(engine) is None:
+            return _is_held_at_server(engine, export_id)
+        try:
+            with _lock_file(engine, export_id).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+    return False
+
+
+def _is_held_at_server(engine: Engine, export_id: str) -> bool:
+    key = {"key": f"exports run {export_id}"}
+    with engine.connect() as connection:
+        # A lock of the transaction, which ends with the question.
+        return not connection.execute(text("SELECT pg_try_advisory_xact_lock(hashtext(:key), 0)"), key).scalar()
+
+
+def _lock_file(engine: Engine, export_id: str) -> Path:
+    ledger = Path(str(engine.url.database))
+    return ledger.with_name(f"{ledger.name}.{export_id}.lock")
+
+
 def _asked(engine: Engine, question: Callable[[], T]) -> T:
     # Not around the whole of `hold`: an error of the work that is done under the lock is none of the ledger's.
     with reachable(engine):
@@ -73,10 +100,10 @@ _Taker = tuple[Callable[[], bool], Callable[[], str]]
 
 
 def _file_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) -> _Taker:
-    ledger = Path(str(engine.url.database))
-    ledger.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = _lock_file(engine, export_id)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     # Without a buffer: what a full disk has refused would be written, and refused, once more when the file is closed.
-    file = stack.enter_context(ledger.with_name(f"{ledger.name}.{export_id}.lock").open("a+b", buffering=0))
+    file = stack.enter_context(path.open("a+b", buffering=0))
 
     def take() -> bool:
         try:

@@ -15,6 +15,7 @@ from catalog.windows import State, Window
 from tasks.ledger import tables
 from tasks.ledger.allot import newest_window, windows
 from tasks.ledger.connection import exists, open_engine, reading
+from tasks.ledger.lock import is_held
 from tasks.ledger.records import (
     Attempt,
     Delivery,
@@ -111,6 +112,10 @@ class LedgerReading:
         """The turns of one run, the newest first."""
         query = select(tables.attempt).filter_by(run_id=run_id).order_by(tables.attempt.c.fence.desc())
         return [attempt_of(row) for row in self._read(query)]
+
+    def is_at_work(self, export_id: str) -> bool:
+        """Whether a run holds the export's lock now."""
+        return self._exists() and is_held(self.engine, export_id)
 
     def attempt(self, export_id: str, fence: int) -> Attempt | None:
         """One turn, by its number."""
