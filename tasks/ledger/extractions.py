@@ -85,12 +85,12 @@ def _record_findings(connection: Connection, window: Window, findings: Findings)
         rows = [{"window": window.id, "hash": one} for one in hashes[begin : begin + _ROWS_A_STATEMENT]]
         connection.execute(insert(tables.delivered_key), rows)
     if findings.keyed_from is not None:
-        _forget_old_keys(connection, window, findings.keyed_from)
+        _forget_old_keys(connection, window, min(findings.keyed_from, findings.late_from or findings.keyed_from))
 
 
-def _forget_old_keys(connection: Connection, window: Window, keyed_from: str) -> None:
-    """Drop the keys of windows that ended before what any outstanding or later window can look back on."""
-    older = select(tables.window.c.id).filter_by(export=window.export).where(tables.window.c.high < keyed_from)
+def _forget_old_keys(connection: Connection, window: Window, needed_from: str) -> None:
+    """Drop the keys of windows that ended before what this, an outstanding or a later one can look back on."""
+    older = select(tables.window.c.id).filter_by(export=window.export).where(tables.window.c.high < needed_from)
     open_ones = select(tables.delivery.c.window).where(
         tables.delivery.c.state.in_([state for state in State if not state.settled])
     )
@@ -100,3 +100,5 @@ def _forget_old_keys(connection: Connection, window: Window, keyed_from: str) ->
     if connection.execute(planned.where(tables.window.c.logical_time < instant(window.logical_time))).first():
         return
     connection.execute(delete(tables.delivered_key).where(tables.delivered_key.c.window.in_(older)))
+    forgotten = update(tables.window).where(tables.window.c.id.in_(older), tables.window.c.keyed_from.is_not(None))
+    connection.execute(forgotten.values(keyed_from=None))
