@@ -142,6 +142,24 @@ def test_a_window_that_is_read_again_finds_the_same_rows(
     assert warning.startswith("LATE_ROWS: 1 rows"), "what was found twice is counted once"
 
 
+def test_what_was_extracted_ahead_does_not_repeat_a_window_that_is_read_again(
+    workshop: Workshop, source: Source, export_id: str
+) -> None:
+    source.add(1, minutes(-2))
+    workshop.target("drop", str(workshop.folder / "gone"))
+    with pytest.raises(ExportError):
+        run_plainly(workshop, export_id, NOON)
+    source.add(2, minutes(-3))
+    with pytest.raises(ExportError):
+        run_plainly(workshop, export_id, minutes(10))
+    lost = workshop.ledger.outstanding(export_id)[0]
+    for spooled in (workshop.folder / "spool" / export_id / lost.id).iterdir():
+        spooled.unlink()
+    workshop.target("drop", str(workshop.drop))
+    run_plainly(workshop, export_id, minutes(20))
+    assert sorted(number for ids in delivered(workshop).values() for number in ids) == [1, 2]
+
+
 def test_a_longer_lookback_does_not_repeat_what_was_delivered_before(workshop: Workshop, source: Source) -> None:
     export_id = workshop.incremental(cursor={**LAG, "lookback": "2m"})
     source.add(1, minutes(-30))

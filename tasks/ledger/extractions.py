@@ -66,6 +66,25 @@ def record_extraction(
             }
             connection.execute(insert(delivery).values(values))
     _record_findings(connection, window, findings)
+    _have_later_ones_read_again(connection, window)
+
+
+def _have_later_ones_read_again(connection: Connection, window: Window) -> None:
+    """What was extracted after it may hold rows that came late for it, and read again it holds them itself."""
+    known, delivery, extraction = tables.window.c, tables.delivery, tables.extraction
+    later = select(known.id).where(
+        known.export == window.export,
+        known.generation == window.generation,
+        known.logical_time > instant(window.logical_time),
+        known.late > 0,
+        known.id.in_(select(delivery.c.window).where(delivery.c.state == State.EXTRACTED)),
+        known.id.not_in(select(delivery.c.window).where(delivery.c.state != State.EXTRACTED)),
+    )
+    ids = connection.execute(later).scalars().all()
+    connection.execute(delete(extraction).where(extraction.c.window.in_(ids)))
+    connection.execute(delete(delivery).where(delivery.c.window.in_(ids), delivery.c.part > 1))
+    planned = update(delivery).where(delivery.c.window.in_(ids))
+    connection.execute(planned.values(state=State.PLANNED, updated_at=now_text()))
 
 
 def _record_findings(connection: Connection, window: Window, findings: Findings) -> None:
