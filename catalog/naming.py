@@ -32,8 +32,8 @@ _PART_FORMAT = re.compile(r"(0[0-9]{1,2})?d?")
 # The directives that mean the same on every platform and in every locale.
 _DIRECTIVES = set("YmdHMSfyjUWVGuwz")
 _LEGAL = re.compile(r"[\w .=+()@,#~-]+")
-#: File systems take 255: with the window's id behind it, `.part`, and in a backfill or manifest a word more.
-_MOST_BYTES = 180
+#: File systems take 255: the ids of window and upload come behind it, and in a backfill or manifest a word more.
+_MOST_BYTES = 170
 #: One or two extensions, as `.csv` or `.csv.gz`; numbers behind a dot belong to the name.
 _EXTENSION = re.compile(r"(?:\.[A-Za-z][A-Za-z0-9]{0,7}){1,2}$")
 

@@ -136,13 +136,14 @@ class Lookback:
             keys=self._keys_to_come | self._late,
             keyed_from=self._zones.keyed_from,
             keyed_by=self._keyed_by,
+            late_from=self._zones.late_from,
             counted=counted,
             audited=self._memory.audit_due,
         )
 
     def _within_reach(self) -> list[Earlier]:
         reach = self._zones.late_from
-        return [] if reach is None else [earlier for earlier in self._earlier if earlier.high > reach]
+        return [] if reach is None else [known for known in self._earlier if known.keyed and known.high > reach]
 
     def _audit(self, counted: dict[str, int]) -> int:
         """Count the spans that no lookback reaches any more; returns how many rows they have gained."""

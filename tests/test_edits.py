@@ -78,14 +78,14 @@ def test_a_restart_at_the_start_is_at_the_tables_beginning(workshop: Workshop, r
 
 
 def test_the_longest_name_has_room_for_a_backfills_manifest(workshop: Workshop, rows: Path) -> None:
-    longest = {"name": "n" * 173 + "_{date:%H}.csv", "manifest": True}
-    export_id = workshop.incremental(file={"name": "n" * 174 + "_{date:%H}.csv"})
-    with pytest.raises(ExportError, match="longer than 180 bytes"):
+    longest = {"name": "n" * 163 + "_{date:%H}.csv", "manifest": True}
+    export_id = workshop.incremental(file={"name": "n" * 164 + "_{date:%H}.csv"})
+    with pytest.raises(ExportError, match="longer than 170 bytes"):
         workshop.load(export_id)
     workshop.incremental(export_id, file=longest)
     span = explicit_bounds(workshop.load(export_id), minutes(-20), minutes(-1), NOON)
     run_plainly(workshop, export_id, NOON, explicit=span)
-    assert sorted(len(name) for name in workshop.files()) == [198, 212]
+    assert sorted(len(name) for name in workshop.files()) == [188, 202]
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-10:00", "yesterday"])

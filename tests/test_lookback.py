@@ -119,7 +119,10 @@ def test_many_small_windows_look_back_over_each_other(workshop: Workshop, source
     assert sorted(everything) == [*range(0, 20), *range(109, 120)]
 
 
-def test_a_window_that_is_read_again_finds_the_same_rows(workshop: Workshop, source: Source, export_id: str) -> None:
+@pytest.mark.parametrize("later", [10, 60], ids=["shorter than the lookback", "longer"])
+def test_a_window_that_is_read_again_finds_the_same_rows(
+    workshop: Workshop, source: Source, export_id: str, later: int
+) -> None:
     source.add(1, minutes(-2))
     run_plainly(workshop, export_id, NOON)
     source.add(2, minutes(-3))
@@ -127,16 +130,34 @@ def test_a_window_that_is_read_again_finds_the_same_rows(workshop: Workshop, sou
     workshop.target("drop", str(workshop.folder / "gone"))
     run_id = "11111111-1111-1111-1111-111111111111"
     with pytest.raises(ExportError):
-        run_plainly(workshop, export_id, minutes(10), run_id)
+        run_plainly(workshop, export_id, minutes(later), run_id)
     for spooled in (workshop.folder / "spool").glob(f"{export_id}/*/*"):
         spooled.unlink()
     workshop.target("drop", str(workshop.drop))
-    run_plainly(workshop, export_id, minutes(10), run_id)
-    run_plainly(workshop, export_id, minutes(20))
+    run_plainly(workshop, export_id, minutes(later), run_id)
+    run_plainly(workshop, export_id, minutes(later + 10))
     assert [sorted(ids) for ids in delivered(workshop).values()] == [[1], [2, 3], []]
     source.add(4, minutes(-3))
     (warning,) = run_plainly(workshop, export_id, minutes(60 * 24)).told.warnings
     assert warning.startswith("LATE_ROWS: 1 rows"), "what was found twice is counted once"
+
+
+def test_what_was_extracted_ahead_does_not_repeat_a_window_that_is_read_again(
+    workshop: Workshop, source: Source, export_id: str
+) -> None:
+    source.add(1, minutes(-2))
+    workshop.target("drop", str(workshop.folder / "gone"))
+    with pytest.raises(ExportError):
+        run_plainly(workshop, export_id, NOON)
+    source.add(2, minutes(-3))
+    with pytest.raises(ExportError):
+        run_plainly(workshop, export_id, minutes(10))
+    lost = workshop.ledger.outstanding(export_id)[0]
+    for spooled in (workshop.folder / "spool" / export_id / lost.id).iterdir():
+        spooled.unlink()
+    workshop.target("drop", str(workshop.drop))
+    run_plainly(workshop, export_id, minutes(20))
+    assert sorted(number for ids in delivered(workshop).values() for number in ids) == [1, 2]
 
 
 def test_a_longer_lookback_does_not_repeat_what_was_delivered_before(workshop: Workshop, source: Source) -> None:
@@ -247,7 +268,8 @@ def test_a_failed_backfill_does_not_keep_keys_for_ever(workshop: Workshop, sourc
         run_plainly(workshop, export_id, minutes(1), explicit=span)
     workshop.target("drop", str(workshop.drop))
     run_plainly(workshop, export_id, minutes(60))
-    window = workshop.allot(export_id, str(uuid.uuid4()), minutes(120))
+    run_plainly(workshop, export_id, minutes(120))
+    window = workshop.allot(export_id, str(uuid.uuid4()), minutes(180))
     assert memory_before(workshop.ledger.engine, window, timedelta(minutes=15)).keys == frozenset()
 
 

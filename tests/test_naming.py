@@ -128,7 +128,7 @@ def test_the_table_of_fields_is_the_truth() -> None:
         (" a.csv", "NAME_INVALID", "begin or end with a space"),
         ("a.csv ", "NAME_INVALID", "begin or end with a space"),
         ("", "NAME_INVALID", "it is empty"),
-        ("é" * 91, "NAME_INVALID", "longer than 180 bytes"),
+        ("é" * 86, "NAME_INVALID", "longer than 170 bytes"),
     ],
 )
 def test_a_pattern_that_cannot_give_a_name(pattern: str, code: str, message: str) -> None:
@@ -178,7 +178,7 @@ def test_the_result_is_one_legal_part_of_a_path_or_an_error(
     except ExportError as error:
         assert error.code in (Code.NAME_INVALID, Code.NAME_FIELD_UNKNOWN)
         return
-    assert name == name.strip() and not name.startswith(".") and 0 < len(name.encode()) <= 180
+    assert name == name.strip() and not name.startswith(".") and 0 < len(name.encode()) <= 170
     assert not set(name) & set("/\\:*?\"<>|{}\0\n'") and name == unicodedata.normalize("NFC", name)
 
 

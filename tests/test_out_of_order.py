@@ -14,6 +14,8 @@ from workshop import Workshop
 from deployments.prefect_api import prefect_api
 from manage import output
 
+QUERY = "SELECT * FROM orders WHERE id > 1"
+
 
 def edited(export_id: str, **definition: Any) -> None:
     """Change the definition in the deployment's parameters, as a person can in Prefect's UI."""
@@ -100,7 +102,7 @@ def test_an_edit_before_the_first_run_keeps_the_chosen_beginning(prefect: Worksh
     prefect.sqlite()
     export_id = prefect.incremental(schedule=NIGHTLY)
     prefect.run("run", export_id)
-    other = {"table": None, "query": "SELECT * FROM orders WHERE id > 1", "schedule": NIGHTLY}
+    other = {"table": None, "query": QUERY, "cursor": {"key": ["id"]}, "schedule": NIGHTLY}
     prefect.incremental(export_id, **other)
     prefect.run("activate", export_id, "--since", "2026-01-03T00:00")
     prefect.incremental(export_id, **other, retries=1)
@@ -226,7 +228,7 @@ def test_since_is_for_what_changed_and_not_for_what_is_new(prefect: Workshop) ->
     prefect.sqlite()
     export_id = prefect.incremental()
     prefect.run("run", export_id)
-    prefect.incremental(export_id, table=None, query="SELECT * FROM orders WHERE id > 1")
+    prefect.incremental(export_id, table=None, query=QUERY, cursor={"key": ["id"]})
     new = prefect.incremental(prefect.id("new"), file={"name": "new_{run}.csv"})
     prefect.run("apply", "--since", "now")
     assert prefect.json("show", export_id)["definition"]["cursor"]["start"] is not None
@@ -257,5 +259,5 @@ def test_a_preview_after_a_change_of_source_begins_where_the_run_would(prefect: 
     export_id = prefect.incremental()
     prefect.run("run", export_id)
     assert prefect.json("preview", export_id)["window"]["since"] is not None
-    prefect.incremental(export_id, table=None, query="SELECT * FROM orders WHERE id > 1")
+    prefect.incremental(export_id, table=None, query=QUERY, cursor={"key": ["id"]})
     assert prefect.json("preview", export_id)["window"]["since"] is None

@@ -70,6 +70,25 @@ def record_extraction(
             }
             connection.execute(insert(delivery).values(values))
     _record_findings(connection, window, findings)
+    _have_later_ones_read_again(connection, window)
+
+
+def _have_later_ones_read_again(connection: Connection, window: Window) -> None:
+    """What was extracted after it may hold rows that came late for it, and read again it holds them itself."""
+    known, delivery, extraction = tables.window.c, tables.delivery, tables.extraction
+    later = select(known.id).where(
+        known.export == window.export,
+        known.generation == window.generation,
+        known.logical_time > instant(window.logical_time),
+        known.late > 0,
+        known.id.in_(select(delivery.c.window).where(delivery.c.state == State.EXTRACTED)),
+        known.id.not_in(select(delivery.c.window).where(delivery.c.state != State.EXTRACTED)),
+    )
+    ids = connection.execute(later).scalars().all()
+    connection.execute(delete(extraction).where(extraction.c.window.in_(ids)))
+    connection.execute(delete(delivery).where(delivery.c.window.in_(ids), delivery.c.part > 1))
+    planned = update(delivery).where(delivery.c.window.in_(ids))
+    connection.execute(planned.values(state=State.PLANNED, updated_at=now_text()))
 
 
 def _record_findings(connection: Connection, window: Window, findings: Findings) -> None:
@@ -89,12 +108,12 @@ def _record_findings(connection: Connection, window: Window, findings: Findings)
         rows = [{"window": window.id, "hash": one} for one in hashes[begin : begin + _ROWS_A_STATEMENT]]
         connection.execute(insert(tables.delivered_key), rows)
     if findings.keyed_from is not None:
-        _forget_old_keys(connection, window, findings.keyed_from)
+        _forget_old_keys(connection, window, min(findings.keyed_from, findings.late_from or findings.keyed_from))
 
 
-def _forget_old_keys(connection: Connection, window: Window, keyed_from: str) -> None:
-    """Drop the keys of windows that ended before what any outstanding or later window can look back on."""
-    older = select(tables.window.c.id).filter_by(export=window.export).where(tables.window.c.high < keyed_from)
+def _forget_old_keys(connection: Connection, window: Window, needed_from: str) -> None:
+    """Drop the keys of windows that ended before what this, an outstanding or a later one can look back on."""
+    older = select(tables.window.c.id).filter_by(export=window.export).where(tables.window.c.high < needed_from)
     open_ones = select(tables.delivery.c.window).where(
         tables.delivery.c.state.in_([state for state in State if not state.settled])
     )
@@ -104,3 +123,5 @@ def _forget_old_keys(connection: Connection, window: Window, keyed_from: str) ->
     if connection.execute(planned.where(tables.window.c.logical_time < instant(window.logical_time))).first():
         return
     connection.execute(delete(tables.delivered_key).where(tables.delivered_key.c.window.in_(older)))
+    forgotten = update(tables.window).where(tables.window.c.id.in_(older), tables.window.c.keyed_from.is_not(None))
+    connection.execute(forgotten.values(keyed_from=None))

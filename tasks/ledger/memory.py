@@ -18,13 +18,17 @@ _AUDITED = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An earlier window of the same generation: its bounds, and how many rows its span held when last looked at."""
+    """An earlier window of the same generation: its bounds, and how many rows its span held when last looked at.
+
+    `keyed` is False once its keys are forgotten: a later window that is read again must not look for late rows there.
+    """
 
     id: str
     low: str | None
     high: str
     counted: int
     keyed_by: str | None
+    keyed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,7 @@ def memory_before(engine: Engine, window: Window, looks_back: timedelta) -> Memo
     oldest = instant(min(window.logical_time - _AUDITED, reach - looks_back))
     with reading(engine) as connection:
         salt: str = connection.execute(select(tables.schema_version.c.ledger_id)).scalar_one()
-        # Not only of those before: what a later window forgot is not known to one that is read again.
-        keyed = same.where(known.c.keyed_from.is_not(None), known.c.id != window.id)
-        order = (known.c.keyed_from.desc(), known.c.logical_time.desc())
-        last = connection.execute(keyed.order_by(*order).limit(1)).first()
+        last = connection.execute(before.where(known.c.keyed_from.is_not(None)).limit(1)).first()
         counted = before.where(known.c.counted.is_not(None), known.c.id.not_in(_given_up(window.export)))
         # One more, or an export that runs once a week would never count what came too late.
         recent = [
@@ -79,7 +80,9 @@ def memory_before(engine: Engine, window: Window, looks_back: timedelta) -> Memo
         keyed_by=last.keyed_by if last else None,
         keys=keys,
         own_keys=own_keys,
-        earlier=tuple(Earlier(row.id, row.low, row.high, row.counted, row.keyed_by) for row in recent),
+        earlier=tuple(
+            Earlier(row.id, row.low, row.high, row.counted, row.keyed_by, row.keyed_from is not None) for row in recent
+        ),
         audit_due=last_audit is None or last_audit.date() < window.logical_time.date(),
     )
 

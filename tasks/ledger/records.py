@@ -52,7 +52,8 @@ class Findings:
     `null_cursors` rows were left out, `late` ones delivered though they came after an earlier window; `missed` came
     later still and could only be counted. `keys` are hashes of delivered rows from `keyed_from` on, and `keyed_by`
     changes when hashes and counts from before cannot be compared with these. `counted` says how many rows the span of
-    each window (by id) holds now; `audited` whether windows older than the lookback were among them.
+    each window (by id) holds now; `audited` whether windows older than the lookback were among them. `late_from` is
+    where late rows were looked for: keys from there on are needed once more when the window is read again.
     """
 
     null_cursors: int = 0
@@ -61,6 +62,7 @@ class Findings:
     keys: frozenset[str] = frozenset()
     keyed_from: str | None = None
     keyed_by: str | None = None
+    late_from: str | None = None
     counted: Mapping[str, int] = field(default_factory=dict)
     audited: bool = False
 

@@ -54,7 +54,7 @@ window = Table(
     # How many rows its own span held when it was last looked at, and the logical time when it audited older ones.
     Column("counted", BigInteger),
     Column("audited_at", String(32)),
-    # From here to `high`, the key of every delivered row is in `delivered_key`.
+    # From here to `high`, the key of every delivered row is in `delivered_key`; NULL again once they are forgotten.
     Column("keyed_from", Text),
     # How those keys were made: by which columns, of rows that which filter let through.
     Column("keyed_by", Text),
