@@ -10,9 +10,10 @@ import os
 import select
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from tasks.ledger import Ledger
 
 DONE, STOPPED, BROKEN = 0, 3, 4
 _HANGS_SECONDS = 120
+_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,24 @@ class Run:
 
     def deliver(self) -> None:
         """Do the work in this process. Raises ExportError."""
-        Story(self.export, self.ledger, self.id, self.logical_time, means(Told())).deliver(None)
+        tried_again = replace(means(Told()), step=_tried_again)
+        Story(self.export, self.ledger, self.id, self.logical_time, tried_again).deliver(None)
+
+
+def _tried_again(step: Any, export: Export) -> Callable[..., Any]:
+    """A step that is tried again as in Prefect, but for the long pauses: a busy machine refuses a login at times."""
+
+    def tried(*arguments: Any, **keys: Any) -> Any:
+        for left in reversed(range(export.retries + 1)):
+            try:
+                return step.fn(*arguments, **keys)
+            except ExportError as error:
+                if not error.code.tried_again or not left:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+        raise AssertionError("the last try returns or raises")
+
+    return tried
 
 
 Report = Callable[[bytes], Any]
