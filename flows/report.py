@@ -25,9 +25,11 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError, state_message
 from catalog.places import ROOT
 from catalog.receipt import DeliveredFile, delivered_line, size_text
+from catalog.windows import State as WindowState
 from catalog.windows import Window
 from flows.story import remarks
 from tasks.ledger import Allotment, Ledger
+from tasks.ledger.decisions import BY_HAND
 
 #: How often, in seconds, a long extraction tells how far it is; a shorter one says nothing.
 LONG = 5.0
@@ -169,9 +171,12 @@ def _outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:
         return f"nothing to deliver yet: the upper bound is held back by {allotment.held_by}"
     if allotment.covered_by is not None:
         return f"nothing to do: run {allotment.covered_by.run_id} covers this time"
-    if (settled_by := ledger.settled_by(run_id)) not in (None, run_id):
+    if (own := ledger.window_of_run(run_id)) is not None and own.state is WindowState.ABANDONED:
+        return "nothing to do: this window was given up by hand"
+    if (settled_by := ledger.settled_by(run_id)) == BY_HAND:
+        return "nothing to do: this window was settled by hand"
+    if settled_by not in (None, run_id):
         return f"nothing to do: run {settled_by} has delivered this window"
-    own = allotment.window
     span = window_text(own.bounds.since, own.bounds.until) if own else "nothing new is settled yet"
     return f"nothing to deliver: no rows ({span})"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from sqlalchemy import Connection, Table, insert, inspect, select, text, update
+from sqlalchemy import Connection, Table, func, insert, inspect, select, text, update
 from sqlalchemy.schema import CreateColumn
 
 from catalog.errors import Code, ExportError
@@ -64,4 +64,5 @@ def bring_up_to_date(connection: Connection) -> None:
                 written = CreateColumn(table.c[name]).compile(dialect=connection.dialect)
                 connection.execute(text(f"ALTER TABLE {quote(table.name)} ADD COLUMN {written}"))
     METADATA.create_all(connection)
-    connection.execute(update(schema_version).values(version=VERSION, ledger_id=uuid.uuid4().hex))
+    own = func.coalesce(schema_version.c.ledger_id, uuid.uuid4().hex)
+    connection.execute(update(schema_version).values(version=VERSION, ledger_id=own))
