@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -26,7 +27,7 @@ def commands(seed: int) -> dict[str, list[str]]:
         "every crash point, local": [crash, "--target", "local"],
         "every crash point, SFTP": [crash, "--target", "sftp"],
         "every crash point, parts and manifest": [crash, "--target", "local", "--parts"],
-        "every two crash points, local": [crash, "--target", "local", "--doubles"],
+        "two crash points, local": [crash, "--target", "local", "--doubles", "--sample", "2000", *chosen],
         "model": [*model, "--timeout", "3600", f"--hypothesis-seed={seed}"],
         **{f"power: {plant} under kill -9": [soak, "--kills", "2000", "--plant", plant, *chosen] for plant in SOAKED},
         **{f"power: {plant} under kill -9": [soak, "--kills", "5000", "--plant", plant, *chosen] for plant in CRASHED},
@@ -38,21 +39,28 @@ def main() -> None:
     """Run all of them, whatever the others found; exits 1 when one did not end as it should."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=None)
-    seed = parser.parse_args().seed
+    parser.add_argument("--jobs", type=int, default=2, help="so many proofs at a time")
+    arguments = parser.parse_args()
+    seed = arguments.seed
     if seed is None:
         seed = random.SystemRandom().getrandbits(31)
     summary: list[str] = []
     failed = False
-    for name, command in commands(seed).items():
-        began = time.monotonic()
-        ended = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True)
-        failed = failed or ended.returncode != 0
-        verdict = "FAILED" if ended.returncode else "ok"
-        lines = ended.stdout.strip().splitlines() or [""]
-        summary.append(f"{verdict:7}{name} ({time.monotonic() - began:.0f} s): {lines[-1][:600]}")
-        print(ended.stdout if ended.returncode else summary[-1], flush=True)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for name, seconds, ended in pool.map(_proven, *zip(*commands(seed).items(), strict=True)):
+            failed = failed or ended.returncode != 0
+            verdict = "FAILED" if ended.returncode else "ok"
+            lines = ended.stdout.strip().splitlines() or [""]
+            summary.append(f"{verdict:7}{name} ({seconds:.0f} s): {lines[-1][:600]}")
+            print(ended.stdout if ended.returncode else summary[-1], flush=True)
     print("\n".join(["", f"seed {seed}", *summary]))
     sys.exit(1 if failed else 0)
+
+
+def _proven(name: str, command: list[str]) -> tuple[str, float, subprocess.CompletedProcess[str]]:
+    began = time.monotonic()
+    ended = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    return name, time.monotonic() - began, ended
 
 
 if __name__ == "__main__":
