@@ -6,12 +6,13 @@ import os
 import socket
 from typing import Literal, get_args
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from catalog.errors import Code, ExportError
 from catalog.windows import State, Window
 from tasks.ledger import tables
 from tasks.ledger.connection import writing
+from tasks.ledger.extractions import plan_anew
 from tasks.ledger.lock import hold
 from tasks.ledger.mark import Mark, read_mark, write_mark
 from tasks.ledger.records import now_text
@@ -55,12 +56,7 @@ def resolve(turn: Turn, window: Window, decision: Decision, *, spool_stands: boo
         elif spool_stands:
             connection.execute(parts.values(state=State.EXTRACTED, updated_at=now_text()))
         else:
-            # All of it: read again, its parts need not be the ones that were delivered.
-            targets = connection.execute(select(delivery.c.target).filter_by(window=window.id).distinct()).scalars()
-            fresh = [{"window": window.id, "target": target, "part": 1, "state": State.PLANNED} for target in targets]
-            for table in (delivery, tables.extraction):
-                connection.execute(delete(table).filter_by(window=window.id))
-            connection.execute(insert(delivery), [{**row, "updated_at": now_text()} for row in fresh])
+            plan_anew(connection, [window.id])
 
 
 def accept(ledger: Ledger, export_id: str) -> None:

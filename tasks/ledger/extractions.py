@@ -75,7 +75,7 @@ def record_extraction(
 
 def _have_later_ones_read_again(connection: Connection, window: Window) -> None:
     """What was extracted after it may hold rows that came late for it, and read again it holds them itself."""
-    known, delivery, extraction = tables.window.c, tables.delivery, tables.extraction
+    known, delivery = tables.window.c, tables.delivery
     later = select(known.id).where(
         known.export == window.export,
         known.generation == window.generation,
@@ -84,11 +84,16 @@ def _have_later_ones_read_again(connection: Connection, window: Window) -> None:
         known.id.in_(select(delivery.c.window).where(delivery.c.state == State.EXTRACTED)),
         known.id.not_in(select(delivery.c.window).where(delivery.c.state != State.EXTRACTED)),
     )
-    ids = connection.execute(later).scalars().all()
-    connection.execute(delete(extraction).where(extraction.c.window.in_(ids)))
-    connection.execute(delete(delivery).where(delivery.c.window.in_(ids), delivery.c.part > 1))
-    planned = update(delivery).where(delivery.c.window.in_(ids))
-    connection.execute(planned.values(state=State.PLANNED, updated_at=now_text()))
+    plan_anew(connection, connection.execute(later).scalars().all())
+
+
+def plan_anew(connection: Connection, window_ids: Sequence[str]) -> None:
+    """These windows are read again, all of each: their parts need not be the same ones."""
+    delivery, extraction = tables.delivery, tables.extraction
+    connection.execute(delete(extraction).where(extraction.c.window.in_(window_ids)))
+    connection.execute(delete(delivery).where(delivery.c.window.in_(window_ids), delivery.c.part > 1))
+    planned = update(delivery).where(delivery.c.window.in_(window_ids))
+    connection.execute(planned.values(state=State.PLANNED, committed_by=None, updated_at=now_text()))
 
 
 def _record_findings(connection: Connection, window: Window, findings: Findings) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from catalog.errors import Code, ExportError
+
 Promise = Literal["exactly once", "may ask"]
 
 
@@ -59,6 +61,17 @@ class Publisher(Protocol):
 
     def address(self, folder: str, name: str) -> str:
         """The whole address of a file, for people."""
+
+
+def file_exists(publisher: Publisher, folder: str, name: str) -> ExportError:
+    """What a publisher raises when the final name is taken."""
+    found = publisher.stat(folder, name)
+    what = f" ({found.size} bytes, of {found.modified})" if found else ""
+    return ExportError(
+        Code.FILE_EXISTS,
+        f"{publisher.address(folder, name)} exists already{what}, and this export did not write it",
+        "move it away and relaunch, or set `file.conflict: replace`",
+    )
 
 
 def temp_name(name: str, window_id: str, upload: str) -> str:

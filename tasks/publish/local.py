@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from catalog.errors import Code, ExportError
 from tasks.durable import flush_folder
-from tasks.publish.contract import Promise, Stat
+from tasks.publish.contract import Promise, Stat, file_exists
 from tasks.publish.no_clobber import rename_to_free_name
 from tasks.spool import digest
 
@@ -88,7 +88,7 @@ class LocalPublisher:
                 try:
                     rename_to_free_name(temp, final)
                 except FileExistsError:
-                    raise self._exists(folder, name) from None
+                    raise file_exists(self, folder, name) from None
             flush_folder(final.parent)
 
     def remove(self, folder: str, name: str) -> None:
@@ -121,15 +121,6 @@ class LocalPublisher:
         self._files.makedirs(str(folder), exist_ok=True)
         for path in missing:
             flush_folder(path.parent)
-
-    def _exists(self, folder: str, name: str) -> ExportError:
-        found = self.stat(folder, name)
-        what = f" ({found.size} bytes, of {found.modified})" if found else ""
-        return ExportError(
-            Code.FILE_EXISTS,
-            f"{self.address(folder, name)} exists already{what}, and this export did not write it",
-            "move it away and relaunch, or set `file.conflict: replace`",
-        )
 
     @contextmanager
     def _translated(self, action: str, path: Path) -> Iterator[None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Stat
+from tasks.publish.contract import Promise, Stat, file_exists
 from tasks.publish.sftp_client import BLOCK, Client, Status, StatusError
 from tasks.publish.sftp_connect import Connection, Timeouts, connect
 from tasks.publish.sftp_errors import FROM_OUTSIDE, translate
@@ -90,14 +90,14 @@ class SftpPublisher:
                     _missing_is_none(partial(client.remove, temp))
                 elif _is_there(client, final):
                     # Asked first, because not every server's rename refuses as it should.
-                    raise self._exists(folder, name)
+                    raise file_exists(self, folder, name)
                 else:
                     client.rename(temp, final)
             except StatusError as error:
                 if error.status == Status.OP_UNSUPPORTED:
                     raise self._cannot_rename(replace) from None
                 if not replace and error.status != Status.NO_SUCH_FILE and _is_there(client, final):
-                    raise self._exists(folder, name) from None
+                    raise file_exists(self, folder, name) from None
                 raise
 
     def remove(self, folder: str, name: str) -> None:
@@ -164,15 +164,6 @@ class SftpPublisher:
                     "relaunch",
                 ) from None
         return found.hexdigest()
-
-    def _exists(self, folder: str, name: str) -> ExportError:
-        found = self.stat(folder, name)
-        what = f" ({found.size} bytes, of {found.modified})" if found else ""
-        return ExportError(
-            Code.FILE_EXISTS,
-            f"{self.address(folder, name)} exists already{what}, and this export did not write it",
-            "move it away and relaunch, or set `file.conflict: replace`",
-        )
 
     def _cannot_rename(self, replace: bool) -> ExportError:
         if replace:
