@@ -106,6 +106,7 @@ def start(run: Run, prepare: Callable[[Report], None] = lambda _report: None) ->
             # Of a connection that was closed just now; a fork would copy its locks, but not the thread.
             thread.join(_HANGS_SECONDS)
     assert threading.active_count() == 1, "a thread is still at work"
+    _wait_for_threads_to_be_gone()
     reading, writing = os.pipe()
     pid = os.fork()
     if pid:
@@ -124,6 +125,14 @@ def start(run: Run, prepare: Callable[[Report], None] = lambda _report: None) ->
         os.write(writing, f"\n{traceback.format_exc()}".encode())
     finally:
         os._exit(code)
+
+
+def _wait_for_threads_to_be_gone() -> None:
+    """One that Python has forgotten may still be ending, with OpenSSL's lock of its threads in its hand."""
+    deadline = time.monotonic() + _HANGS_SECONDS
+    while len(list(Path("/proc/self/task").iterdir())) > 1:
+        assert time.monotonic() < deadline, "a thread does not end"
+        time.sleep(0.001)
 
 
 def assert_nothing_open(folder: Path) -> None:
