@@ -106,7 +106,7 @@ def start(run: Run, prepare: Callable[[Report], None] = lambda _report: None) ->
             # Of a connection that was closed just now; a fork would copy its locks, but not the thread.
             thread.join(_HANGS_SECONDS)
     assert threading.active_count() == 1, "a thread is still at work"
-    _wait_for_threads_to_be_gone()
+    _wait_for_threads_to_rest()
     reading, writing = os.pipe()
     pid = os.fork()
     if pid:
@@ -127,12 +127,24 @@ def start(run: Run, prepare: Callable[[Report], None] = lambda _report: None) ->
         os._exit(code)
 
 
-def _wait_for_threads_to_be_gone() -> None:
-    """One that Python has forgotten may still be ending, with OpenSSL's lock of its threads in its hand."""
+def _wait_for_threads_to_rest() -> None:
+    """One that Python has forgotten may still be ending, with OpenSSL's lock of its threads in its hand.
+
+    Those of libraries' pools stay, asleep, and hold nothing.
+    """
     deadline = time.monotonic() + _HANGS_SECONDS
-    while len(list(Path("/proc/self/task").iterdir())) > 1:
+    own = str(threading.get_native_id())
+    while any(_state(task) not in "S" for task in Path("/proc/self/task").iterdir() if task.name != own):
         assert time.monotonic() < deadline, "a thread does not end"
         time.sleep(0.001)
+
+
+def _state(task: Path) -> str:
+    try:
+        # After the name, which stands in parentheses and may hold any character.
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def assert_nothing_open(folder: Path) -> None:
