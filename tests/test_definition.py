@@ -139,16 +139,20 @@ def test_windows_have_no_gap_and_no_overlap(times: list[datetime]) -> None:
 
 def test_a_span_that_a_person_asks_for() -> None:
     schedule = {"cron": "0 2 * * *", "timezone": "Europe/Brussels"}
-    bounds = explicit_bounds(export(schedule=schedule), datetime(2026, 7, 1), datetime(2026, 7, 2, tzinfo=UTC))
+    bounds = explicit_bounds(export(schedule=schedule), datetime(2026, 7, 1), datetime(2026, 7, 2, tzinfo=UTC), NOON)
     assert bounds is not None
     assert (bounds.low, bounds.high) == ("2026-06-30T22:00:00.000000+00:00", "2026-07-02T00:00:00.000000+00:00")
-    assert explicit_bounds(export(), None, None) is None
+    assert explicit_bounds(export(), None, None, NOON) is None
 
 
-@pytest.mark.parametrize("span", [(NOON, None), (None, NOON), (NOON, NOON), (NOON, NOON - timedelta(hours=1))])
+DAY_BEFORE = NOON - timedelta(days=1)
+SPANS = [(NOON, None), (None, NOON), (DAY_BEFORE, DAY_BEFORE), (DAY_BEFORE, DAY_BEFORE - timedelta(hours=1))]
+
+
+@pytest.mark.parametrize("span", [*SPANS, (DAY_BEFORE, NOON)])
 def test_a_span_that_is_none(span: tuple[datetime | None, datetime | None]) -> None:
     with pytest.raises(ExportError) as caught:
-        explicit_bounds(export(), *span)
+        explicit_bounds(export(), *span, NOON)
     assert caught.value.code is Code.DEFINITION_INVALID
 
 

@@ -174,9 +174,8 @@ def test_a_changed_source_asks_where_to_begin(prefect: Workshop) -> None:
     prefect.sqlite()
     export_id = prefect.incremental(schedule={"cron": "0 2 * * *"})
     prefect.run("run", export_id)
-    prefect.incremental(
-        export_id, schedule={"cron": "0 2 * * *"}, table=None, query="SELECT * FROM orders WHERE id > 1"
-    )
+    query = {"table": None, "query": "SELECT * FROM orders WHERE id > 1", "cursor": {"key": ["id"]}}
+    prefect.incremental(export_id, schedule={"cron": "0 2 * * *"}, **query)
     for command in (["activate", export_id], ["apply"]):
         assert prefect.json(*command, exit_code=1)["error"]["code"] == "SOURCE_CHANGED"
     prefect.run("activate", export_id, "--since", "2026-01-03T00:00")

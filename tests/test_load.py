@@ -208,9 +208,9 @@ def test_no_export_can_hide_a_name_of_the_entrypoints() -> None:
 
 def test_a_long_id_that_makes_the_name_too_long(catalog: Path) -> None:
     text = BASE.replace("a.csv", '"{export}_{export}_.csv"')
-    assert written(catalog, text, f"exports/{'a' * 90}.yaml") == []
-    (problem,) = written(catalog, text, f"exports/{'a' * 99}.yaml")
-    assert (problem.code, problem.line) == (Code.NAME_INVALID, 7) and "200 bytes" in problem.message
+    assert written(catalog, text, f"exports/{'a' * 80}.yaml") == []
+    (problem,) = written(catalog, text, f"exports/{'a' * 90}.yaml")
+    assert (problem.code, problem.line) == (Code.NAME_INVALID, 7) and "170 bytes" in problem.message
 
 
 def test_a_file_that_is_not_read_is_said(catalog: Path) -> None:

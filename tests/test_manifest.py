@@ -6,6 +6,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from ledgers import a_run
@@ -13,7 +14,8 @@ from plain_run import run_plainly
 from workshop import Workshop
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import temp_name
+from catalog.windows import Window
+from tasks.publish.local import LocalPublisher
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FILES = {"orders_20260301_1.csv": b"id\n1\n2\n", "orders_20260301_2.csv": b"id\n3\n"}
@@ -60,42 +62,43 @@ def test_the_manifest_comes_last(workshop: Workshop, export_id: str) -> None:
     assert workshop.files().keys() == {*FILES, MANIFEST}
 
 
+def fails_at(workshop: Workshop, export_id: str, run_id: str, name: str) -> Window:
+    """A run whose target has no room for the file of that name; what was uploaded before is there, and hidden."""
+    put = LocalPublisher.put
+
+    def without_room(self: LocalPublisher, local: Path, folder: str, temp_name: str) -> None:
+        if temp_name.startswith(f".{name}."):
+            raise ExportError(Code.TARGET_FULL, "no room", "make room")
+        put(self, local, folder, temp_name)
+
+    with mock.patch.object(LocalPublisher, "put", without_room), pytest.raises(ExportError, match="TARGET_FULL"):
+        run_plainly(workshop, export_id, NOON, run_id)
+    assert all(found.startswith(".") for found in workshop.files())
+    window = workshop.ledger.window_of_run(run_id)
+    assert window is not None
+    return window
+
+
 def test_a_manifest_that_only_the_spool_lost_is_made_again(workshop: Workshop, database: Path, export_id: str) -> None:
     run_id = a_run()
-    window = workshop.allot(export_id, run_id, NOON)
-    in_the_way = workshop.drop / temp_name(MANIFEST, window.id)
-    in_the_way.mkdir()
-    with pytest.raises(ExportError) as caught:
-        run_plainly(workshop, export_id, NOON, run_id)
-    assert caught.value.code is Code.TARGET_DENIED and workshop.files() == FILES
-    in_the_way.rmdir()
+    window = fails_at(workshop, export_id, run_id, MANIFEST)
     *_, manifest = workshop.ledger.extracted(window.id)
     manifest.path.unlink()
     database.unlink()
     run_plainly(workshop, export_id, NOON, run_id)
+    assert workshop.files().keys() == {*FILES, MANIFEST}
     assert hashlib.sha256(workshop.files()[MANIFEST]).hexdigest() == manifest.sha256
 
 
-def test_a_part_that_the_spool_lost_and_that_reads_otherwise_now_is_for_a_person(
-    workshop: Workshop, export_id: str
-) -> None:
+def test_a_part_that_the_spool_lost_is_read_again_with_the_others(workshop: Workshop, export_id: str) -> None:
+    """None of them is published before the last one is uploaded, so nobody has seen the others yet."""
     run_id = a_run()
-    window = workshop.allot(export_id, run_id, NOON)
-    in_the_way = workshop.drop / temp_name("orders_20260301_2.csv", window.id)
-    in_the_way.mkdir()
-    with pytest.raises(ExportError):
-        run_plainly(workshop, export_id, NOON, run_id)
-    in_the_way.rmdir()
+    window = fails_at(workshop, export_id, run_id, "orders_20260301_2.csv")
     workshop.ledger.extracted(window.id)[1].path.unlink()
-    workshop.sqlite(script="UPDATE orders SET id = 9 WHERE id = 3;")
-    for _ in range(2):
-        with pytest.raises(ExportError) as caught:
-            run_plainly(workshop, export_id, NOON, run_id)
-        assert caught.value.code is Code.PUBLICATION_UNKNOWN and list(workshop.files()) == ["orders_20260301_1.csv"]
-    (workshop.drop / "orders_20260301_1.csv").unlink()
-    workshop.run("ledger", export_id, "--resolve", window.id, "again")
+    workshop.sqlite(script="UPDATE orders SET id = id + 10;")
     run_plainly(workshop, export_id, NOON, run_id)
-    assert workshop.files().keys() == {*FILES, MANIFEST} and workshop.text("orders_20260301_2.csv") == "id\n9\n"
+    assert workshop.files().keys() == {*FILES, MANIFEST}
+    assert [workshop.text(name) for name in FILES] == ["id\n11\n12\n", "id\n13\n"]
 
 
 def test_nothing_delivered_has_no_manifest(workshop: Workshop, database: Path) -> None:

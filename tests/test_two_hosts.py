@@ -144,7 +144,7 @@ def far_away() -> Iterator[FarAway]:
 def test_a_host_that_lost_its_power_holds_the_lock_for_less_than_a_minute(
     workshop: Workshop, far_away: FarAway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(far_away.address) as postgres:
+    with running(address=far_away.address) as postgres:
         url = postgres.url(postgres.fresh_database())
         share(workshop, url, monkeypatch)
         workshop.sqlite()

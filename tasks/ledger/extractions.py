@@ -23,7 +23,8 @@ def record_extraction(
     the same ones.
     """
     delivery, extraction = tables.delivery, tables.extraction
-    known = select(delivery.c.target, delivery.c.part, delivery.c.state, delivery.c.temp_name)
+    columns = (delivery.c.target, delivery.c.part, delivery.c.state, delivery.c.temp_name, delivery.c.publishing_at)
+    known = select(*columns)
     before = connection.execute(known.filter_by(window=window.id)).all()
     # What an upload that died has left is removed by the next one of that part.
     left = {(row.target, row.part): row.temp_name for row in before}
@@ -32,7 +33,9 @@ def record_extraction(
     begun = [State(row.state) for row in before if row.state not in unsent]
     if len(begun) == len(before):
         raise AssertionError(f"window {window.id} was extracted after its publication began")
-    if begun:
+    # No part is published before the last one is uploaded; version 1 did that, and knew no `publishing_at`.
+    uploaded = [row for row in before if row.state == State.PUBLISHING and row.publishing_at is not None]
+    if len(begun) > len(uploaded):
         raise ExportError(
             Code.PUBLICATION_UNKNOWN,
             f"some parts of {window.first_name} were delivered, and the spool has lost the others",
