@@ -114,7 +114,7 @@ class Workshop:
         done = report.get("status") in ("succeeded", "failed") and report["attempts"] >= attempts
         return report if done else None
 
-    def wait_for(self, look: Callable[[], Found | None], seconds: float = 90) -> Found:
+    def wait_for(self, look: Callable[[], Found | None], seconds: float = 150) -> Found:
         """What `look` finds, as soon as it finds something."""
         deadline = time.monotonic() + seconds
         while not (found := look()):
