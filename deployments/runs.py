@@ -111,10 +111,11 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
     """The report of one run, read back from the Prefect API and the ledger."""
     run_id = str(run.id)
     status = run_status(run.state)
-    vanished = _vanished(ledger, export_id, run_id) if status == "running" else None
+    started, ended = _last_attempt(client, run)
+    running_since = started if run.state is not None and run.state.type is StateType.RUNNING else None
+    vanished = _vanished(ledger, export_id, run_id, running_since) if running_since is not None else None
     if vanished is not None:
         status = "failed"
-    started, ended = _last_attempt(client, run)
     window = ledger.window_of_run(run_id)
     files = tuple(ledger.delivered_by_run(run_id))
     settled_by = ledger.settled_by(run_id)
@@ -143,9 +144,14 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
     )
 
 
-def _vanished(ledger: Ledger, export_id: str, run_id: str) -> tuple[Code, str, str | None] | None:
+def _vanished(
+    ledger: Ledger, export_id: str, run_id: str, running_since: datetime
+) -> tuple[Code, str, str | None] | None:
     """Prefect calls a run Running for ever whose whole machine died; the ledger's lock has died with it."""
     attempts = ledger.attempts_of_run(run_id)
+    if attempts and attempts[0].began_at < running_since:
+        # Of an attempt before this one, which has not come to its turn yet.
+        return None
     if attempts and attempts[0].ended_at is None and not ledger.is_at_work(export_id):
         # Once more: it may have ended between the two questions.
         attempts = ledger.attempts_of_run(run_id)
