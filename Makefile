@@ -18,7 +18,7 @@ demo: install
 test: lint
 	$(BIN)/pytest
 
-# About an hour on two cores; `make soak SEED=7` makes the same choices again.
+# Long, and each proof says how long; `make soak SEED=7` makes the same choices again.
 soak: install-dev
 	$(BIN)/python tests/faults/soak_all.py $(if $(SEED),--seed $(SEED))
 

@@ -99,16 +99,26 @@ def a_worker(home: Path, api: str) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
+def died_with_its_worker(
+    workshop: Workshop, gated: GatedSource, export_id: str, home: Path, api: str
+) -> tuple[str, int]:
+    """A scheduled run whose whole machine died in the middle of it, unseen by Prefect: its id and process."""
+    with gated.closed(), a_worker(home, api) as doomed:
+        dead, process = begun_by_schedule(workshop, gated, export_id)
+        at_work = workshop.json("report", export_id, "--run", dead)
+        assert (at_work["status"], at_work["error_code"]) == ("running", None)
+        doomed.kill()
+        os.kill(process, signal.SIGKILL)
+        doomed.wait()
+    return dead, process
+
+
 def test_what_a_dead_machine_left_is_delivered_by_the_next_run_at_once(
     prefect: Workshop, gated: GatedSource, prefect_url: str, prefect_home: Path
 ) -> None:
     export_id = prefect.incremental(**CURSOR)
     prefect.run("apply")
-    with gated.closed(), a_worker(prefect_home, prefect_url) as doomed:
-        dead, process = begun_by_schedule(prefect, gated, export_id)
-        doomed.kill()
-        os.kill(process, signal.SIGKILL)
-        doomed.wait()
+    dead, process = died_with_its_worker(prefect, gated, export_id, prefect_home, prefect_url)
     gated.add(4, "2026-01-04 08:00")
     assert state_of(dead)[0] is StateType.RUNNING, "Prefect has not noticed"
     vanished = prefect.json("report", export_id, "--run", dead)
@@ -135,15 +145,12 @@ def test_a_run_that_died_with_its_worker_can_be_relaunched_though_prefect_calls_
 ) -> None:
     export_id = prefect.incremental(**CURSOR)
     prefect.run("apply")
-    with gated.closed(), a_worker(prefect_home, prefect_url) as doomed:
-        dead, process = begun_by_schedule(prefect, gated, export_id)
-        at_work = prefect.json("report", export_id, "--run", dead)
-        assert at_work["status"] == "running" and at_work["error_code"] is None
-        doomed.kill()
-        os.kill(process, signal.SIGKILL)
-        doomed.wait()
+    dead, _ = died_with_its_worker(prefect, gated, export_id, prefect_home, prefect_url)
+    prefect.json("relaunch", export_id, "--run", dead)
+    waiting = prefect.json("report", export_id, "--run", dead)
+    assert (waiting["status"], waiting["error_code"]) == ("running", None), "its dead attempt says nothing of the next"
     with a_worker(prefect_home, prefect_url):
-        report = relaunched(prefect, export_id, dead)
+        report = prefect.wait_for(lambda: prefect.ended(export_id, dead, attempts=2))
     assert report["status"] == "succeeded" and report["rows"] == 3 and len(prefect.files()) == 1
     assert report["notes"][0].startswith("took over from an earlier attempt, which died at work on ")
 
