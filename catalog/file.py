@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from catalog.model import Frozen, Text, invalid
 from catalog.naming import check_pattern
+
+#: The strftime directives that mean the same on every platform and in every locale (names are English), and %f.
+STRFTIME = "YmdHMSfyjaAbBpIuwUWVGzZ%"
+_DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
+Strftime = Annotated[str, StringConstraints(min_length=1)]
+#: Rows that a sheet of an xlsx file holds below its header.
+XLSX_ROWS = 1_048_575
+_COMPRESSED = {
+    "parquet": "parquet compresses its own columns: leave `compression` out",
+    "xlsx": "an xlsx file is compressed already: leave `compression` out",
+}
 
 
 class CsvOptions(Frozen):
@@ -23,14 +35,37 @@ class CsvOptions(Frozen):
     """The text for NULL. A value that equals it is quoted, so the two stay apart."""
     encoding: str = "utf-8"
     """Any text encoding Python knows, as utf-8, utf-8-sig, utf-16, cp1252."""
+    unencodable: Literal["fail", "replace"] = "fail"
+    """What a character does that the encoding cannot write: fail the run, or become a question mark."""
+    decimal_mark: Literal[".", ","] = "."
+    """What stands before the fraction in number columns."""
+    date_format: Strftime | None = None
+    """How date columns are written, as strftime; without it, as 2026-11-23."""
+    timestamp_format: Strftime | None = None
+    """How timestamp columns are written, as strftime, those with a zone in UTC; without it, every digit."""
     line_end: Literal["\n", "\r\n"] = "\n"
     """What ends a line."""
+    formulas: Literal["keep", "escape", "reject"] = "keep"
+    """Texts that a spreadsheet takes for a formula: as they are, behind an apostrophe, or a failed run."""
+
+    @property
+    def canonical(self) -> bool:
+        """Whether every cell is the canonical text of its value, but for quotes."""
+        return (self.decimal_mark, self.formulas) == (".", "keep") and not (self.date_format or self.timestamp_format)
 
     @field_validator("delimiter")
     @classmethod
     def _delimiter(cls, value: str) -> str:
         if value in '"\r\n\0' or value.isalnum():
             raise ValueError("the delimiter must not be a letter, a digit, a quote or a line end")
+        return value
+
+    @field_validator("date_format", "timestamp_format")
+    @classmethod
+    def _format(cls, value: str | None) -> str | None:
+        for found in _DIRECTIVE.finditer(value or ""):
+            if found[1] not in STRFTIME:
+                raise ValueError(f"{found[0]} is none of the directives {' '.join(f'%{each}' for each in STRFTIME)}")
         return value
 
     @field_validator("encoding")
@@ -52,6 +87,14 @@ class CsvOptions(Frozen):
             f"{self.delimiter}{self.null}".encode(self.encoding)
         except UnicodeEncodeError:
             raise invalid(f"the encoding {self.encoding} cannot write the `delimiter` or the `null` text") from None
+        if self.unencodable == "replace" and "?" in f"{self.delimiter}{self.null}":
+            raise invalid(
+                "with `unencodable: replace` neither the `delimiter` nor the `null` text can have a question mark"
+            )
+        if self.decimal_mark == self.delimiter and self.quote in ("none", "non_numeric"):
+            raise invalid(
+                f"`quote: {self.quote}` leaves numbers without quotes: `decimal_mark` and `delimiter` must differ"
+            )
         return self
 
 
@@ -60,12 +103,12 @@ class File(Frozen):
 
     name: Text
     """The file name, with fields in braces, as `orders_{date:%Y%m%d}.csv`."""
-    format: Literal["csv", "parquet"] = "csv"
+    format: Literal["csv", "jsonl", "parquet", "xlsx"] = "csv"
     """The file format."""
     csv: CsvOptions = CsvOptions()
     """How the csv is written; only for `format: csv`."""
-    compression: Literal["none", "gzip"] = "none"
-    """Compression of the whole file; parquet compresses itself."""
+    compression: Literal["none", "gzip", "zip", "zstd"] = "none"
+    """Compression of the whole file; parquet and xlsx compress themselves."""
     max_rows: Annotated[int, Field(gt=0)] | None = None
     """Split after this many rows; then the name needs `{part}`."""
     empty: Literal["header", "skip", "zero_bytes", "fail"] = "header"
@@ -89,8 +132,14 @@ class File(Frozen):
                 if self.max_rows
                 else "the name has {part}, but without `max_rows` there is only one file"
             )
-        if self.format == "parquet" and self.compression != "none":
-            raise invalid("parquet compresses its own columns: leave `compression` out")
+        if self.compression != "none" and self.format in _COMPRESSED:
+            raise invalid(_COMPRESSED[self.format])
+        if self.compression == "zip" and not self.name.removesuffix(".zip").strip("."):
+            raise invalid("the file in the zip has its name without .zip, and that leaves nothing")
+        if self.compression == "zip" and not self.name.endswith(".zip"):
+            raise invalid("the file in a zip has its name without .zip, so the name needs it, as in orders.csv.zip")
+        if self.format == "xlsx" and self.max_rows and self.max_rows > XLSX_ROWS:
+            raise invalid(f"a sheet of an xlsx file holds {XLSX_ROWS} rows: `max_rows` must not be more")
         if self.format != "csv" and "csv" in self.model_fields_set:
             raise invalid(f"the `csv` options do not apply to `format: {self.format}`")
         return self

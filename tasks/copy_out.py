@@ -70,6 +70,7 @@ def _same_bytes(source: Source, export: Export) -> bool:
         and file.format == "csv"
         and file.max_rows is None
         and options.quote != "none"
+        and options.canonical
         and options.line_end == "\n"
         and options.delimiter.isascii()
         and codecs.lookup(options.encoding).name == "utf-8"

@@ -158,7 +158,7 @@ class _Parts:
     def _part(self, part: int, columns: tuple[Column, ...], files: list[Extracted]) -> Iterator[Writer]:
         before = self.rows
         with self._sink(part, files, before) as sink:
-            writer = open_writer(self._file, columns, cast(BinaryIO, sink), before)
+            writer = open_writer(self._file, columns, cast(BinaryIO, sink), before, fill_part(self._name, part))
             try:
                 yield writer
             finally:

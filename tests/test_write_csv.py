@@ -21,7 +21,7 @@ Row = Sequence[str | None]
 def written(options: CsvOptions, *batches: Sequence[Row], columns: Sequence[Column] | None = None) -> bytes:
     columns = columns or [column_of(f"c{number}", "text") for number in range(len(batches[0][0]))]
     sink = io.BytesIO()
-    writer = open_writer(File(name="a.csv", csv=options), columns, sink, 0)
+    writer = open_writer(File(name="a.csv", csv=options), columns, sink, 0, "a.csv")
     for rows in batches:
         arrays = [pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)]
         writer.write(pa.RecordBatch.from_arrays(arrays, [column.name for column in columns]))

@@ -1,38 +1,46 @@
-"""Which writer makes a file of the definition: the one place that knows the formats."""
+"""Which writer makes a file of the definition: the one place that knows formats and compressions."""
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
-from typing import BinaryIO, Literal, Protocol, cast
-
-import pyarrow as pa
+from typing import BinaryIO, Literal
 
 from catalog.file import File
 from tasks.columns import Column
 from tasks.write.columnar import ParquetWriter
+from tasks.write.compress_gzip import GzipStream
+from tasks.write.compress_zip import ZipStream
+from tasks.write.compress_zstd import ZstdStream
+from tasks.write.contract import Stream, Writer
 from tasks.write.delimited import CsvWriter
+from tasks.write.json_lines import JsonLinesWriter
+from tasks.write.spreadsheet import XlsxWriter
 
 #: In which form each format takes its rows.
-FORMS: dict[str, Literal["text", "typed"]] = {"csv": "text", "parquet": "typed"}
+FORMS: dict[str, Literal["text", "typed"]] = {"csv": "text", "jsonl": "text", "parquet": "typed", "xlsx": "typed"}
 
 
-class Writer(Protocol):
-    """Writes batches of one result into one file."""
+def open_writer(file: File, columns: Sequence[Column], sink: BinaryIO, rows_before: int, name: str) -> Writer:
+    """A writer for the file's format and compression.
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Add the batch's rows. Raises ExportError VALUE_UNENCODABLE for a value the format cannot hold."""
-
-    def close(self) -> None:
-        """End the file; the sink stays open."""
-
-
-def open_writer(file: File, columns: Sequence[Column], sink: BinaryIO, rows_before: int) -> Writer:
-    """A writer for the file's format; `rows_before` rows of the result are in earlier parts (for messages)."""
+    `rows_before` rows of the result are in earlier parts (for messages); `name` is the file's own, by which a zip names
+    what it holds. Raises OSError when the sink fails.
+    """
     if file.format == "parquet":
         return ParquetWriter(columns, sink)
+    if file.format == "xlsx":
+        return XlsxWriter(columns, sink, rows_before)
+    stream = _stream(file, sink, name)
+    if file.format == "jsonl":
+        return JsonLinesWriter(columns, stream or sink, stream)
+    return CsvWriter(file.csv, columns, stream or sink, rows_before, stream)
+
+
+def _stream(file: File, sink: BinaryIO, name: str) -> Stream | None:
     if file.compression == "gzip":
-        # Neither time nor name in the header: the same rows give the same bytes.
-        stream = cast(BinaryIO, gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=sink, mtime=0))
-        return CsvWriter(file.csv, columns, stream, rows_before, closes=stream)
-    return CsvWriter(file.csv, columns, sink, rows_before)
+        return GzipStream(sink)
+    if file.compression == "zip":
+        return ZipStream(sink, name.removesuffix(".zip"))
+    if file.compression == "zstd":
+        return ZstdStream(sink)
+    return None

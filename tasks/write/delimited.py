@@ -8,32 +8,39 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Sequence
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalog.errors import Code, ExportError
 from catalog.file import CsvOptions
-from tasks.columns import Column
+from tasks.columns import Column, Kind
+from tasks.write.contract import Sink, Stream, bytes_of, pieces
+from tasks.write.formulas import escaped, formulas
+from tasks.write.time_format import NoMoment, TimeFormat
+
+# A text in a column of numbers, which SQLite allows, is left alone.
+_FRACTION = r"^(-?[0-9]+)\.([0-9]+([eE][+-]?[0-9]+)?)$"
 
 
 class CsvWriter:
-    """One csv file. `sink` takes bytes; `closes` is closed at the end, for compressors that need it."""
+    """One csv file. `sink` takes bytes; `ends` is closed at the end, for a sink that compresses."""
 
     def __init__(
         self,
         options: CsvOptions,
         columns: Sequence[Column],
-        sink: BinaryIO,
+        sink: Sink,
         rows_before: int,
-        closes: BinaryIO | None = None,
+        ends: Stream | None = None,
     ) -> None:
-        self._options, self._columns, self._sink, self._closes = options, columns, sink, closes
+        self._options, self._columns, self._sink, self._ends = options, columns, sink, ends
+        errors = "replace" if options.unencodable == "replace" else "strict"
         # An incremental encoder writes a byte-order mark once, at the start of the file.
-        self._encoder = codecs.getincrementalencoder(options.encoding)()
+        self._encoder = codecs.getincrementalencoder(options.encoding)(errors)
         self._is_utf8 = codecs.lookup(options.encoding).name == "utf-8"
         self._rows = rows_before
+        self._times = [_time_format(column, options) for column in columns]
         special = re.escape(options.delimiter) + '"\r\n'
         null = f"|^{re.escape(options.null)}$"
         self._needs_quotes = f"[{special}]{null}"
@@ -45,22 +52,28 @@ class CsvWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add rows of text cells. Raises ExportError VALUE_UNENCODABLE with row number and column."""
-        self._put(batch, header=False)
-        self._rows += batch.num_rows
+        for piece in pieces(batch):
+            self._put(piece, header=False)
+            self._rows += piece.num_rows
 
     def close(self) -> None:
         """End the file."""
-        if self._closes is not None:
-            self._closes.close()
+        try:
+            if not self._is_utf8:
+                # Some encodings have to be brought back to where they began.
+                self._sink.write(self._encoder.encode("", final=True))
+        finally:
+            if self._ends is not None:
+                self._ends.close()
 
     def _put(self, batch: pa.RecordBatch, *, header: bool) -> None:
         if batch.num_columns == 0 or batch.num_rows == 0:
             return
-        cells = [self._cells(array, column, header) for array, column in zip(batch.columns, self._columns, strict=True)]
+        cells = [self._cells(array, index, header) for index, array in enumerate(batch.columns)]
         lines = pc.binary_join_element_wise(*cells, self._options.delimiter)
         ended = pc.binary_join_element_wise(lines, pa.scalar(""), self._options.line_end)
         try:
-            self._write_text(_bytes_of(ended))
+            self._write_text(bytes_of(ended))
         except UnicodeEncodeError:
             raise self._unencodable(batch, header) from None
 
@@ -74,8 +87,9 @@ class CsvWriter:
         else:
             self._sink.write(self._encoder.encode(str(text, "utf-8")))
 
-    def _cells(self, array: pa.Array, column: Column, header: bool) -> pa.Array:
-        options = self._options
+    def _cells(self, array: pa.Array, index: int, header: bool) -> pa.Array:
+        options, column = self._options, self._columns[index]
+        array = self._shown(array, index, header)
         quote_all = options.quote == "all" or (options.quote == "non_numeric" and (header or column.kind != "number"))
         if options.quote == "none":
             self._refuse_special(array, column, header)
@@ -86,6 +100,38 @@ class CsvWriter:
             needs = pc.match_substring_regex(array, self._needs_quotes)
             cells = pc.if_else(needs, _quoted(array), array) if pc.any(needs).as_py() else array
         return pc.fill_null(cells, options.null)
+
+    def _shown(self, array: pa.Array, index: int, header: bool) -> pa.Array:
+        """The canonical texts as the options want to see them."""
+        options, column, times = self._options, self._columns[index], self._times[index]
+        kind = "text" if header else column.kind
+        if options.formulas == "reject":
+            self._refuse_formulas(array, column, kind, header)
+        elif options.formulas == "escape":
+            array = escaped(array, kind)
+        if kind == "number" and options.decimal_mark != ".":
+            return pc.replace_substring_regex(array, _FRACTION, rf"\1{options.decimal_mark}\2")
+        if times is None or header:
+            return array
+        try:
+            return times.format(array)
+        except NoMoment as error:
+            raise ExportError(
+                Code.VALUE_UNENCODABLE,
+                f"{self._place(error.row, header)}, column {column.name!r}: "
+                f"the value is no time that `date_format` and `timestamp_format` can show ({column.type_text})",
+                "leave the format out, or clean the value in a `query`",
+            ) from None
+
+    def _refuse_formulas(self, array: pa.Array, column: Column, kind: Kind, header: bool) -> None:
+        found = pc.index(formulas(array, kind), True).as_py()
+        if found >= 0:
+            raise ExportError(
+                Code.VALUE_UNENCODABLE,
+                f"{self._place(found, header)}, column {column.name!r}: "
+                "the text begins as a formula does, and `formulas: reject` forbids that",
+                "use `formulas: escape`, or clean the value in a `query`",
+            )
 
     def _refuse_special(self, array: pa.Array, column: Column, header: bool) -> None:
         found = pc.index(pc.match_substring_regex(array, self._needs_quotes), True).as_py()
@@ -115,10 +161,13 @@ class CsvWriter:
         raise AssertionError("a text that cannot be encoded has a character that cannot")
 
 
-def _bytes_of(array: pa.Array) -> memoryview:
-    """What an Arrow array of texts without NULL holds, one after the other: its own buffer, not a copy."""
-    offsets = memoryview(array.buffers()[1]).cast("i")
-    return memoryview(array.buffers()[2])[offsets[array.offset] : offsets[array.offset + len(array)]]
+def _time_format(column: Column, options: CsvOptions) -> TimeFormat | None:
+    kind = column.arrow
+    if kind is not None and pa.types.is_date(kind) and options.date_format is not None:
+        return TimeFormat(options.date_format, kind)
+    if kind is not None and pa.types.is_timestamp(kind) and options.timestamp_format is not None:
+        return TimeFormat(options.timestamp_format, kind)
+    return None
 
 
 def _quoted(array: pa.Array) -> pa.Array:
