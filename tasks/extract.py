@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,17 +20,17 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.load import load_database
 from catalog.naming import fill_part
-from catalog.windows import Window
+from catalog.windows import Bounds, Window
+from tasks.bulk import Inexact, Lines, open_bulk, open_lines
 from tasks.clock import refuse_unsettled
 from tasks.columns import Column
-from tasks.connect import open_source
-from tasks.copy_out import Lines, open_lines
+from tasks.connect import Source, open_source
 from tasks.credentials import Lookup
 from tasks.durable import flush_folder
 from tasks.ledger import Extracted, Findings
 from tasks.ledger.memory import Memory
 from tasks.lookback import Lookback
-from tasks.read import open_rows, source_columns
+from tasks.read import LateRows, Rows, open_rows, source_columns
 from tasks.relation import Identity, relation_of
 from tasks.replaced import refuse_other
 from tasks.spool import folder_of, spool_error, write_manifest
@@ -38,6 +39,7 @@ from tasks.write import FORMS, CsvWriter, Writer, open_writer
 #: Told how many rows and bytes are written, about once a second.
 OnProgress = Callable[[int, int], None]
 _PROGRESS_SECONDS = 1.0
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +78,7 @@ def extract(
             if memory is not None:
                 late = Lookback(source, export, window.bounds, source_columns(source, export), memory)
             late_rows = late.late_rows() if late else None
-            lines = open_lines(source, export, window.bounds) if late_rows is None else None
-            if lines is not None:
-                with closing(lines.chunks):
-                    files = parts.write_lines(lines)
-                nulls = lines.null_cursors
-            else:
-                rows = open_rows(source, export, window.bounds, FORMS[export.file.format], late_rows)
-                with closing(rows.batches) as batches:
-                    files = parts.write(rows.columns, batches)
-                nulls = rows.null_cursors
+            files, nulls = parts.read(source, window.bounds, late_rows)
             findings = late.findings(parts.rows, nulls, window.id) if late else Findings(null_cursors=nulls)
         if export.file.manifest and files:
             files = (*files, write_manifest(window, files, folder))
@@ -102,6 +95,32 @@ class _Parts:
         self._on_progress, self._told = on_progress, time.monotonic()
         self._bytes = 0
         self.rows = 0
+
+    def read(self, source: Source, bounds: Bounds, late: LateRows | None) -> tuple[tuple[Extracted, ...], int]:
+        """All parts, by the fastest path that gives exactly these rows, and how many rows had no cursor."""
+        form = FORMS[self._file.format]
+        if late is None:
+            lines = open_lines(source, self._export, bounds)
+            if lines is not None:
+                with closing(lines.chunks):
+                    return self.write_lines(lines), lines.null_cursors
+            bulk = open_bulk(source, self._export, bounds, form)
+            if bulk is not None:
+                try:
+                    return self._write_rows(bulk)
+                except Inexact as error:
+                    _LOGGER.info("%s: read anew, row by row (%s)", self._export.id, error)
+                    self._begin_anew()
+        return self._write_rows(open_rows(source, self._export, bounds, form, late))
+
+    def _write_rows(self, rows: Rows) -> tuple[tuple[Extracted, ...], int]:
+        with closing(rows.batches) as batches:
+            return self.write(rows.columns, batches), rows.null_cursors
+
+    def _begin_anew(self) -> None:
+        for part in self._folder.iterdir():
+            part.unlink()
+        self.rows = self._bytes = 0
 
     def write(self, columns: tuple[Column, ...], batches: Iterator[pa.RecordBatch]) -> tuple[Extracted, ...]:
         """All parts; a part is begun when its first row has come, so that no part is empty."""

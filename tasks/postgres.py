@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import Connection as PsycopgConnection
 from psycopg.adapt import Loader
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection, CursorResult, Select
 
 from tasks.columns import Column, column_of
 
@@ -55,6 +55,13 @@ def psycopg_connection(connection: Connection) -> PsycopgConnection[Any]:
     raw = connection.connection.dbapi_connection
     assert isinstance(raw, PsycopgConnection), "PostgreSQL is read through psycopg"
     return raw
+
+
+def statement_text(connection: Connection, statement: Select[Any]) -> str:
+    """The statement with its values written in, for what takes no parameters, as COPY."""
+    compiled = statement.compile(connection, compile_kwargs={"literal_binds": True})
+    # psycopg's own percent signs are doubled.
+    return str(compiled).replace("%%", "%")
 
 
 def describe(result: CursorResult[Any]) -> tuple[Column, ...]:

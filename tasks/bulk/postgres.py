@@ -1,0 +1,83 @@
+"""PostgreSQL as Arrow batches: binary COPY through ADBC, on a second connection that sees the same snapshot.
+
+https://arrow.apache.org/adbc/current/driver/postgresql.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow as pa
+from adbc_driver_manager import Error as AdbcError
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import Select, Text, cast, text
+
+from catalog.definition import Export
+from catalog.windows import Bounds
+from tasks.bulk.ahead import read_ahead
+from tasks.bulk.contract import Inexact
+from tasks.bulk.exact import to_declared
+from tasks.columns import Column
+from tasks.connect import Source
+from tasks.postgres import describe, psycopg_connection, statement_text
+from tasks.read import Form, Rows, begin_reading, schema_of
+
+#: About as many bytes of Arrow in one batch: more takes memory and no less time.
+_BATCH_BYTES = 2 << 20
+#: Types whose binary form is read; the others are written as text by the server.
+_BINARY = {
+    "bool", "int2", "int4", "int8", "float4", "float8", "bytea", "date", "time", "timestamp", "timestamptz",
+    "text", "varchar", "bpchar", "name",
+}  # fmt: skip
+#: In the text form only what has no other text than its bytes; a cast of char(n) to text would cut its blanks.
+_TEXTS = {"text", "varchar", "bpchar", "name"}
+
+
+def open_batches(source: Source, export: Export, bounds: Bounds, form: Form) -> Rows | None:
+    """The window's rows, or None when the server's texts may not be text."""
+    raw = psycopg_connection(source.connection)
+    if raw.info.parameter_status("server_encoding") == "SQL_ASCII":
+        return None
+    begun = begin_reading(source, export, bounds)
+    with source.connection.execute(begun.statement.limit(0)) as result:
+        described = describe(result)
+        description: Any = result.cursor.description if result.cursor is not None else ()
+        words = [found.type_display.partition("(")[0] for found in description]
+    columns = tuple(replace(found, name=named.name) for found, named in zip(described, begun.columns, strict=True))
+    statement = _as_texts(begun.statement, words, _TEXTS if form == "text" else _BINARY)
+    snapshot = source.connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
+    conninfo = make_conninfo(raw.info.dsn, password=raw.info.password)
+    batches = _batches(conninfo, snapshot, statement_text(source.connection, statement), columns, form)
+    return Rows(columns, read_ahead(batches), begun.null_cursors)
+
+
+def _as_texts(statement: Select[Any], words: Sequence[str], native: set[str]) -> Select[Any]:
+    cells = [
+        cell if word in native else cast(cell, Text)
+        for cell, word in zip(statement.selected_columns, words, strict=True)
+    ]
+    numbered = [cell.label(f"c{index}") for index, cell in enumerate(cells)]
+    return statement.with_only_columns(*numbered, maintain_column_froms=True)
+
+
+def _batches(
+    conninfo: str, snapshot: str, sql: str, columns: Sequence[Column], form: Form
+) -> Generator[pa.RecordBatch, None, None]:
+    schema = schema_of(columns, form)
+    try:
+        with adbc.connect(conninfo, autocommit=False) as connection, connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
+            cursor.execute(sql)
+            for batch in cursor.fetch_record_batch():
+                arrays = [to_declared(array, field.type) for array, field in zip(batch.columns, schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            with suppress(AdbcError):
+                connection.rollback()
+    except (AdbcError, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise Inexact(type(error).__name__) from error

@@ -1,0 +1,84 @@
+"""SQLite tables as Arrow batches, through ADBC on a second connection.
+
+https://arrow.apache.org/adbc/current/driver/sqlite.html
+
+SQLite keeps a type with each value; the driver takes a column's type from its first rows, turns some values of other
+types into it without a word, and stops at the rest. So the statement marks, and the batches are searched for, whatever
+would have been turned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import adbc_driver_sqlite.dbapi as adbc
+import pyarrow as pa
+from adbc_driver_manager import Error as AdbcError
+from sqlalchemy import ColumnElement, LargeBinary, Select, case, func, literal
+
+from catalog.definition import Export
+from catalog.windows import Bounds
+from tasks.bulk.ahead import read_ahead
+from tasks.bulk.contract import Inexact
+from tasks.bulk.exact import require_float_integers, to_declared
+from tasks.columns import Column
+from tasks.connect import Source
+from tasks.read import Form, Rows, begin_reading, schema_of
+
+#: Rows in one batch; in the first of them the driver finds each column's type.
+_BATCH_ROWS = 10_000
+#: Not UTF-8, so that a text which is none is found.
+_NO_TEXT = literal(b"\xff", LargeBinary())
+
+
+def open_batches(source: Source, export: Export, bounds: Bounds, form: Form) -> Rows | None:
+    """The whole table's rows, or None for what is read within one transaction or has no declared types."""
+    path = source.connection.exec_driver_sql("PRAGMA database_list").one()[2]
+    if export.cursor is not None or export.table is None or not path:
+        # What an incremental export knows of its window was seen by the first connection, and must be what is read.
+        return None
+    begun = begin_reading(source, export, bounds)
+    columns = begun.columns
+    if any(column.arrow is None or column.kind == "bytes" for column in columns):
+        return None
+    statement = _marking(begun.statement, columns)
+    sql = str(statement.compile(source.connection, compile_kwargs={"literal_binds": True}))
+    batches = _batches(f"{Path(path).as_uri()}?mode=ro", sql, columns, form)
+    return Rows(columns, read_ahead(batches), begun.null_cursors)
+
+
+def _marking(statement: Select[Any], columns: Sequence[Column]) -> Select[Any]:
+    cells = [
+        cell if column.kind in ("number", "boolean") else _marked(cell)
+        for cell, column in zip(statement.selected_columns, columns, strict=True)
+    ]
+    numbered = [cell.label(f"c{index}") for index, cell in enumerate(cells)]
+    return statement.with_only_columns(*numbered, maintain_column_froms=True)
+
+
+def _marked(cell: ColumnElement[Any]) -> ColumnElement[Any]:
+    # SQLite's own text of a real has 15 digits, and a blob's would be taken as it is.
+    return case((func.typeof(cell).in_(["real", "blob"]), _NO_TEXT), else_=cell)
+
+
+def _batches(uri: str, sql: str, columns: Sequence[Column], form: Form) -> Generator[pa.RecordBatch, None, None]:
+    schema = schema_of(columns, form)
+    try:
+        with adbc.connect(uri) as connection, connection.cursor() as cursor:
+            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
+            cursor.execute(sql)
+            for batch in cursor.fetch_record_batch():
+                arrays = [_cells(*cells) for cells in zip(batch.columns, columns, schema.types, strict=True)]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+    except (AdbcError, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise Inexact(type(error).__name__) from error
+
+
+def _cells(array: pa.Array, column: Column, kind: pa.DataType) -> pa.Array:
+    expected = (pa.int64(), pa.float64()) if column.kind in ("number", "boolean") else (pa.int64(), pa.string())
+    if array.type not in expected:
+        raise Inexact(f"{array.type} in column {column.name!r}")
+    require_float_integers(array)
+    return to_declared(array, kind)
