@@ -14,7 +14,7 @@ import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Select, Text, cast, text
+from sqlalchemy import ColumnElement, Select, Text, case, cast, func, text
 
 from catalog.definition import Export
 from catalog.windows import Bounds
@@ -35,6 +35,11 @@ _BINARY = {
 }  # fmt: skip
 #: In the text form only what has no other text than its bytes; a cast of char(n) to text would cut its blanks.
 _TEXTS = {"text", "varchar", "bpchar", "name"}
+#: Types whose cast to text is their own text. An inet's is not, and anybody may define a cast for a type of theirs.
+_CAST = {
+    "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "bytea", "uuid", "json", "jsonb",
+    "date", "time", "timetz", "timestamp", "timestamptz", "interval",
+}  # fmt: skip
 
 
 def open_batches(source: Source, export: Export, bounds: Bounds, form: Form) -> Rows | None:
@@ -57,11 +62,16 @@ def open_batches(source: Source, export: Export, bounds: Bounds, form: Form) -> 
 
 def _as_texts(statement: Select[Any], words: Sequence[str], native: set[str]) -> Select[Any]:
     cells = [
-        cell if word in native else cast(cell, Text)
+        cell if word in native else cast(cell, Text) if word in _CAST else _output(cell)
         for cell, word in zip(statement.selected_columns, words, strict=True)
     ]
     numbered = [cell.label(f"c{index}") for index, cell in enumerate(cells)]
     return statement.with_only_columns(*numbered, maintain_column_froms=True)
+
+
+def _output(cell: ColumnElement[Any]) -> ColumnElement[Any]:
+    # For NULL, format() gives the empty text.
+    return case((cell.is_not(None), func.format("%s", cell)))
 
 
 def _batches(

@@ -16,7 +16,7 @@ from typing import Any
 import adbc_driver_sqlite.dbapi as adbc
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
-from sqlalchemy import ColumnElement, LargeBinary, Select, case, func, literal
+from sqlalchemy import ColumnElement, Select, case, func, literal_column
 
 from catalog.definition import Export
 from catalog.windows import Bounds
@@ -30,7 +30,7 @@ from tasks.read import Form, Rows, begin_reading, schema_of
 #: Rows in one batch; in the first of them the driver finds each column's type.
 _BATCH_ROWS = 10_000
 #: Not UTF-8, so that a text which is none is found.
-_NO_TEXT = literal(b"\xff", LargeBinary())
+_NO_TEXT: ColumnElement[Any] = literal_column("x'ff'")
 
 
 def open_batches(source: Source, export: Export, bounds: Bounds, form: Form) -> Rows | None:
@@ -80,5 +80,7 @@ def _cells(array: pa.Array, column: Column, kind: pa.DataType) -> pa.Array:
     expected = (pa.int64(), pa.float64()) if column.kind in ("number", "boolean") else (pa.int64(), pa.string())
     if array.type not in expected:
         raise Inexact(f"{array.type} in column {column.name!r}")
-    require_float_integers(array)
+    if not pa.types.is_floating(column.arrow):
+        # A column of affinity REAL holds no integers: https://www.sqlite.org/datatype3.html
+        require_float_integers(array)
     return to_declared(array, kind)
