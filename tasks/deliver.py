@@ -62,10 +62,10 @@ def upload(ledger: Ledger, turn: Turn, publisher: Publisher, parcel: Parcel) -> 
     parcel = _as_recorded(ledger, parcel)
     if parcel.delivery.state in (State.PUBLISHING, State.AMBIGUOUS):
         return parcel
-    if not spool.stands([parcel.file]):
+    if not spool.is_there(parcel.file):
         raise ExportError(
             Code.SPOOL_DAMAGED,
-            f"the spool file of {parcel.file.name} is not what was extracted",
+            f"the spool file of {parcel.file.name} is gone, or is not what was extracted",
             "relaunch: the window is read again",
         )
     # One that was fenced out must not touch the temp file, which may be another's by now.

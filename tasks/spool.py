@@ -37,9 +37,17 @@ def stands(files: Sequence[Extracted]) -> bool:
     return bool(files) and all(_is_whole(file) for file in files)
 
 
+def is_there(file: Extracted) -> bool:
+    """Whether the spool has a file of that size; its bytes were looked at by whoever wrote or found it in this run."""
+    try:
+        return file.path.stat().st_size == file.bytes
+    except OSError:
+        return False
+
+
 def _is_whole(file: Extracted) -> bool:
     try:
-        return file.path.stat().st_size == file.bytes and digest(file.path) == file.sha256
+        return is_there(file) and digest(file.path) == file.sha256
     except OSError:
         # A spool file that cannot be read is one that is not there: the window is read again.
         return False

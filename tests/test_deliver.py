@@ -308,7 +308,7 @@ def test_what_upload_returns_is_what_the_witness_rule_asks(tmp_path: Path) -> No
 
 def test_damaged_spool_bytes_are_never_sent(tmp_path: Path) -> None:
     world = extracted(tmp_path, incremental())
-    parcel_of(world).file.path.write_bytes(b"id\n9\n")
+    parcel_of(world).file.path.write_bytes(b"id\n9")
     with pytest.raises(ExportError) as caught:
         upload(world)
     assert caught.value.code is Code.SPOOL_DAMAGED and world.standing() == []

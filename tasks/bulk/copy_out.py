@@ -6,12 +6,16 @@ https://www.postgresql.org/docs/current/sql-copy.html
 from __future__ import annotations
 
 import codecs
+import select
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
 from sqlalchemy import Select, Text, cast
 from sqlalchemy.exc import DBAPIError
 
@@ -29,7 +33,7 @@ _CHUNK_BYTES = 1 << 18
 
 @dataclass(slots=True)
 class Lines:
-    """Finished csv lines of a result: `rows` counts them once the last chunk is read."""
+    """Finished csv lines of a result: `rows` are in the chunks given so far."""
 
     columns: tuple[Column, ...]
     chunks: Generator[bytes, None, None]
@@ -89,7 +93,7 @@ def _with_words_for_booleans(statement: Select[Any], columns: Sequence[Column]) 
 
 
 def _command(source: Source, statement: Select[Any], options: CsvOptions, columns: Sequence[Column]) -> sql.Composed:
-    select = statement_text(source.connection, statement)
+    query = statement_text(source.connection, statement)
     names = [cell.key or "" for cell in statement.selected_columns]
     quoted = [
         sql.Identifier(name)
@@ -98,7 +102,7 @@ def _command(source: Source, statement: Select[Any], options: CsvOptions, column
     ]
     force = sql.SQL(", FORCE_QUOTE ({})").format(sql.SQL(", ").join(quoted)) if quoted else sql.SQL("")
     return sql.SQL("COPY ({}) TO STDOUT (FORMAT csv, DELIMITER {}, NULL {}{})").format(
-        sql.SQL(select),
+        sql.SQL(query),
         sql.Literal(options.delimiter),
         sql.Literal(options.null),
         force,
@@ -106,22 +110,64 @@ def _command(source: Source, statement: Select[Any], options: CsvOptions, column
 
 
 def _chunks(source: Source, command: sql.Composed, lines: Lines) -> Generator[bytes, None, None]:
+    raw = psycopg_connection(source.connection)
     try:
-        with psycopg_connection(source.connection).cursor() as cursor:
-            with cursor.copy(command) as copy:
-                held, size = [], 0
-                for line in copy:
-                    held.append(line)
-                    size += len(line)
-                    if size >= _CHUNK_BYTES:
-                        yield b"".join(held)
-                        held, size = [], 0
-                if held:
-                    yield b"".join(held)
-            lines.rows = cursor.rowcount
+        _raise_unless(raw.pgconn.exec_(command.as_bytes(raw)), ExecStatus.COPY_OUT)
+        try:
+            # Below psycopg's own loop: a row is too small a thing for five calls in Python.
+            yield from _rows(raw.pgconn, lines)
+            ended = raw.pgconn.get_result()
+            _drain(raw.pgconn)
+            _raise_unless(ended, ExecStatus.COMMAND_OK)
+        finally:
+            _settle(raw)
     except psycopg.Error as error:
         # As SQLAlchemy wraps what its own statements raise, so that one table translates both.
         raise DBAPIError.instance("COPY", None, error, psycopg.Error) from None
+
+
+def _rows(connection: PGconn, lines: Lines) -> Generator[bytes, None, None]:
+    """About a chunk at a time; each of the server's messages is one row."""
+    arrived = select.poll()
+    arrived.register(connection.socket, select.POLLIN)
+    # Rows are joined as they come: a list of them would keep the garbage collector at work.
+    chunk = bytearray()
+    while True:
+        length, row = connection.get_copy_data(1)
+        if length > 0:
+            chunk += row
+            lines.rows += 1
+            if len(chunk) >= _CHUNK_BYTES:
+                yield bytes(chunk)
+                chunk.clear()
+        elif length == 0:
+            arrived.poll()
+            connection.consume_input()
+        else:
+            break
+    if chunk:
+        yield bytes(chunk)
+
+
+def _settle(raw: psycopg.Connection[Any]) -> None:
+    """Bring a COPY that was left in the middle to its end, so that the connection can be used and closed."""
+    if raw.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        raw.cancel_safe()
+        while raw.pgconn.get_copy_data(0)[0] > 0:
+            pass
+        _drain(raw.pgconn)
+
+
+def _drain(connection: PGconn) -> None:
+    while connection.get_result() is not None:
+        pass
+
+
+def _raise_unless(result: PGresult | None, status: ExecStatus) -> None:
+    if result is None:
+        raise psycopg.OperationalError("the connection was lost")
+    if result.status != status:
+        raise error_from_result(result)
 
 
 def _nothing() -> Generator[bytes, None, None]:

@@ -31,13 +31,13 @@ _BATCH_BYTES = 2 << 20
 #: Types whose binary form is read; the others are written as text by the server.
 _BINARY = {
     "bool", "int2", "int4", "int8", "float4", "float8", "bytea", "date", "time", "timestamp", "timestamptz",
-    "text", "varchar", "bpchar", "name",
+    "text", "varchar", "bpchar", "name", "json", "jsonb",
 }  # fmt: skip
 #: In the text form only what has no other text than its bytes; a cast of char(n) to text would cut its blanks.
-_TEXTS = {"text", "varchar", "bpchar", "name"}
+_TEXTS = {"text", "varchar", "bpchar", "name", "json", "jsonb"}
 #: Types whose cast to text is their own text. An inet's is not, and anybody may define a cast for a type of theirs.
 _CAST = {
-    "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "bytea", "uuid", "json", "jsonb",
+    "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "bytea", "uuid",
     "date", "time", "timetz", "timestamp", "timestamptz", "interval",
 }  # fmt: skip
 

@@ -80,6 +80,9 @@ def _cells(array: pa.Array, column: Column, kind: pa.DataType) -> pa.Array:
     expected = (pa.int64(), pa.float64()) if column.kind in ("number", "boolean") else (pa.int64(), pa.string())
     if array.type not in expected:
         raise Inexact(f"{array.type} in column {column.name!r}")
+    if pa.types.is_string(array.type):
+        # Bytes that are no text raise, be they marked or the table's own.
+        array.validate(full=True)
     if not pa.types.is_floating(column.arrow):
         # A column of affinity REAL holds no integers: https://www.sqlite.org/datatype3.html
         require_float_integers(array)

@@ -49,6 +49,8 @@ def pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def bytes_of(array: pa.Array) -> memoryview:
-    """What an Arrow array of texts without NULL holds, one after the other: its own buffer, not a copy."""
+    """What an Arrow array of texts holds, one after the other: its own buffer, not a copy."""
+    if array.buffers()[2] is None:
+        return memoryview(b"")
     offsets = memoryview(array.buffers()[1]).cast("i")
     return memoryview(array.buffers()[2])[offsets[array.offset] : offsets[array.offset + len(array)]]

@@ -41,6 +41,7 @@ class CsvWriter:
         self._is_utf8 = codecs.lookup(options.encoding).name == "utf-8"
         self._rows = rows_before
         self._times = [_time_format(column, options) for column in columns]
+        self._marks = [mark.encode() for mark in (options.delimiter, '"', "\r", "\n")]
         special = re.escape(options.delimiter) + '"\r\n'
         null = f"|^{re.escape(options.null)}$"
         self._needs_quotes = f"[{special}]{null}"
@@ -96,10 +97,19 @@ class CsvWriter:
             cells = array
         elif quote_all:
             cells = _quoted(array)
+        elif not self._may_need_quotes(array):
+            cells = array
         else:
             needs = pc.match_substring_regex(array, self._needs_quotes)
             cells = pc.if_else(needs, _quoted(array), array) if pc.any(needs).as_py() else array
         return pc.fill_null(cells, options.null)
+
+    def _may_need_quotes(self, array: pa.Array) -> bool:
+        """False when no cell needs quotes, told by a look at all of their bytes at once."""
+        if pc.any(pc.equal(array, self._options.null)).as_py():
+            return True
+        held = bytes(bytes_of(array))
+        return any(mark in held for mark in self._marks)
 
     def _shown(self, array: pa.Array, index: int, header: bool) -> pa.Array:
         """The canonical texts as the options want to see them."""
