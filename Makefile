@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: install install-dev demo test soak lint lock pictures clean
+.PHONY: install install-dev demo test soak bench lint lock pictures clean
 
 install: $(VENV)/.installed
 
@@ -21,6 +21,11 @@ test: lint
 # Long, and each proof says how long; `make soak SEED=7` makes the same choices again.
 soak: install-dev
 	$(BIN)/python tests/faults/soak_all.py $(if $(SEED),--seed $(SEED))
+
+# In one sitting, beside nothing else; for a quick look: make bench ARGS='--rows 50000 --rounds 1'
+bench: install-dev
+	$(BIN)/pip install -q -r benchmarks/requirements.txt
+	$(BIN)/python benchmarks/compare.py $(ARGS)
 
 lint: install-dev
 	$(BIN)/ruff check .
