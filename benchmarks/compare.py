@@ -99,9 +99,10 @@ def table(rows: int, taken: dict[str, list[Taken]]) -> None:
     for name, found in taken.items():
         seconds = median(one.seconds for one in found)
         cpu, peak = median(one.cpu for one in found), peak_of(found)
+        memory = "" if peak is None else f"{peak:.0f}"
         who = f"**{name}**" if name in OWN else name
         print(
-            f"| {who} | {len(found)} | {seconds:.2f} | {rows / seconds:,.0f} | {cpu:.1f} | {'' if peak is None else round(peak)} "
+            f"| {who} | {len(found)} | {seconds:.2f} | {rows / seconds:,.0f} | {cpu:.1f} | {memory} "
             f"| {found[-1].size / 1e6:.0f} |",
             flush=True,
         )
