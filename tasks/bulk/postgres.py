@@ -10,9 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-import adbc_driver_postgresql.dbapi as adbc
 import pyarrow as pa
-from adbc_driver_manager import Error as AdbcError
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import ColumnElement, Select, Text, case, cast, func, text
 
@@ -77,6 +75,9 @@ def _output(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 def _batches(
     conninfo: str, snapshot: str, sql: str, columns: Sequence[Column], form: Form
 ) -> Generator[pa.RecordBatch, None, None]:
+    # A fifth of a second, for which commands that read no rows need not wait.
+    import adbc_driver_postgresql.dbapi as adbc
+
     schema = schema_of(columns, form)
     try:
         with adbc.connect(conninfo, autocommit=False) as connection, connection.cursor() as cursor:
@@ -87,7 +88,7 @@ def _batches(
             for batch in cursor.fetch_record_batch():
                 arrays = [to_declared(array, field.type) for array, field in zip(batch.columns, schema, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-            with suppress(AdbcError):
+            with suppress(adbc.Error):
                 connection.rollback()
-    except (AdbcError, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Inexact(type(error).__name__) from error

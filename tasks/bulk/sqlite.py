@@ -13,9 +13,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-import adbc_driver_sqlite.dbapi as adbc
 import pyarrow as pa
-from adbc_driver_manager import Error as AdbcError
 from sqlalchemy import ColumnElement, Select, case, func, literal_column
 
 from catalog.definition import Export
@@ -64,6 +62,9 @@ def _marked(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _batches(uri: str, sql: str, columns: Sequence[Column], form: Form) -> Generator[pa.RecordBatch, None, None]:
+    # A fifth of a second, for which commands that read no rows need not wait.
+    import adbc_driver_sqlite.dbapi as adbc
+
     schema = schema_of(columns, form)
     try:
         with adbc.connect(uri) as connection, connection.cursor() as cursor:
@@ -72,7 +73,7 @@ def _batches(uri: str, sql: str, columns: Sequence[Column], form: Form) -> Gener
             for batch in cursor.fetch_record_batch():
                 arrays = [_cells(*cells) for cells in zip(batch.columns, columns, schema.types, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-    except (AdbcError, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise Inexact(type(error).__name__) from error
 
 
