@@ -33,10 +33,11 @@ _NO_TEXT: ColumnElement[Any] = literal_column("x'ff'")
 
 def open_batches(source: Source, export: Export, bounds: Bounds, form: Form) -> Rows | None:
     """The whole table's rows, or None for what is read within one transaction or has no declared types."""
-    path = source.connection.exec_driver_sql("PRAGMA database_list").one()[2]
-    if export.cursor is not None or export.table is None or not path:
+    if export.cursor is not None or export.table is None:
         # What an incremental export knows of its window was seen by the first connection, and must be what is read.
         return None
+    attached = source.connection.exec_driver_sql("PRAGMA database_list")
+    (path,) = [file for _, name, file in attached if name == "main"]
     begun = begin_reading(source, export, bounds)
     columns = begun.columns
     if any(column.arrow is None or column.kind == "bytes" for column in columns):
