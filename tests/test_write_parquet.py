@@ -12,7 +12,7 @@ from tasks.columns import column_of
 COLUMNS = [column_of("n", "bigint"), column_of("country", "text"), column_of("note.of", "text")]
 CHANCE = random.Random(1)
 ROWS = [
-    (n, CHANCE.choice(["BE", "NL", None, "FR"]), f"{CHANCE.getrandbits(64):x}" if n % 9 else None)
+    (n, CHANCE.choice(["BE", "NL", None, "FR"]), f"{CHANCE.getrandbits(400):x}" if n % 9 else None)
     for n in range(250_000)
 ]
 

@@ -25,10 +25,10 @@ class OneWay(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         """Take the bytes, or raise as a full disk does."""
+        assert not self.full, "what could not be written whole is not written on"
         if self._room is not None and len(self.content) + len(data) > self._room:
             self.full = True
             raise OSError(28, "No space left on device")
-        assert not self.full, "what could not be written whole is not written on"
         self.content += data
         return len(data)
 
