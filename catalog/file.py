@@ -64,7 +64,7 @@ class CsvOptions(Frozen):
     @classmethod
     def _format(cls, value: str | None) -> str | None:
         for found in _DIRECTIVE.finditer(value or ""):
-            if found[1] not in STRFTIME:
+            if found[1] not in set(STRFTIME):
                 raise ValueError(f"{found[0]} is none of the directives {' '.join(f'%{each}' for each in STRFTIME)}")
         return value
 
@@ -134,8 +134,6 @@ class File(Frozen):
             )
         if self.compression != "none" and self.format in _COMPRESSED:
             raise invalid(_COMPRESSED[self.format])
-        if self.compression == "zip" and not self.name.removesuffix(".zip").strip("."):
-            raise invalid("the file in the zip has its name without .zip, and that leaves nothing")
         if self.compression == "zip" and not self.name.endswith(".zip"):
             raise invalid("the file in a zip has its name without .zip, so the name needs it, as in orders.csv.zip")
         if self.format == "xlsx" and self.max_rows and self.max_rows > XLSX_ROWS:

@@ -169,6 +169,13 @@ def test_a_span_that_is_none(span: tuple[datetime | None, datetime | None]) -> N
         ({"file": {"name": "o_{part}.csv"}}, "only one file"),
         ({"file": {"name": "o", "format": "parquet", "compression": "gzip"}}, "leave `compression` out"),
         ({"file": {"name": "o", "format": "parquet", "csv": {}}}, "do not apply to `format: parquet`"),
+        ({"file": {"name": "o", "format": "jsonl", "csv": {}}}, "do not apply to `format: jsonl`"),
+        (
+            {"file": {"name": "o", "format": "xlsx", "compression": "zip"}},
+            "compressed already: leave `compression` out",
+        ),
+        ({"file": {"name": "o.csv", "compression": "zip"}}, "as in orders.csv.zip"),
+        ({"file": {"name": "o_{part}.xlsx", "format": "xlsx", "max_rows": 1_048_576}}, "holds 1048575 rows"),
         ({"type": "periodic_full", "cursor": None, "folder": "{since:%Y}"}, "others have no window"),
         ({"type": "one_shot", "cursor": None}, "with `at`, not `cron`"),
     ],

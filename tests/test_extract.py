@@ -3,14 +3,18 @@
 import gzip
 import hashlib
 import io
+import json
 import uuid
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from sources import NO_SECRETS, an_export, sqlite_file
 
 from catalog.connections import Database
@@ -25,7 +29,11 @@ INSERT INTO t SELECT i, hex(randomblob(32)) FROM n;"""
 FORMATS: dict[str, dict[str, Any]] = {
     "csv": {"name": "t_{part:02d}.csv"},
     "gzip": {"name": "t_{part:02d}.csv.gz", "compression": "gzip"},
+    "zip": {"name": "t_{part:02d}.csv.zip", "compression": "zip"},
+    "zstd": {"name": "t_{part:02d}.csv.zst", "compression": "zstd"},
+    "jsonl": {"name": "t_{part:02d}.jsonl", "format": "jsonl"},
     "parquet": {"name": "t_{part:02d}.parquet", "format": "parquet"},
+    "xlsx": {"name": "t_{part:02d}.xlsx", "format": "xlsx"},
 }
 
 
@@ -43,9 +51,25 @@ def rows_in(path: Path, kind: str) -> list[Any]:
     if kind == "parquet":
         ids: list[int] = pq.read_table(io.BytesIO(content)).column("id").to_pylist()
         return ids
-    lines = (gzip.decompress(content) if kind == "gzip" else content).decode().splitlines()
+    if kind == "xlsx":
+        sheet: Any = openpyxl.load_workbook(io.BytesIO(content), read_only=True).active
+        return [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)]
+    if kind == "jsonl":
+        return [json.loads(line)["id"] for line in content.splitlines()]
+    lines = _plain(content, kind).decode().splitlines()
     assert lines[0] == "id,word"
     return [int(line.split(",")[0]) for line in lines[1:]]
+
+
+def _plain(content: bytes, kind: str) -> bytes:
+    if kind == "zip":
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            (name,) = archive.namelist()
+            assert name.startswith("t_0") and name.endswith(".csv")
+            return archive.read(name)
+    if kind == "zstd":
+        return zstandard.ZstdDecompressor().decompressobj().decompress(content)
+    return gzip.decompress(content) if kind == "gzip" else content
 
 
 @pytest.mark.parametrize("kind", FORMATS)

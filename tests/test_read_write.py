@@ -134,6 +134,36 @@ def test_a_time_python_cannot_hold_is_named_for_parquet_and_kept_for_csv(
     assert value.strip("'") not in caught.value.message
 
 
+def test_postgres_to_jsonl_keeps_every_digit_and_embeds_json(awkward: Workshop) -> None:
+    lines = bytes_of(awkward, table="awkward", file={"name": "a.jsonl", "format": "jsonl"}).split(b"\n")
+    first, second, third = (json.loads(line, parse_float=Decimal) for line in lines[:-1])
+    assert first["exact"] == Decimal("1234567890123456789012345678.0123456789") and first["flag"] is True
+    assert first["doc"] == {"b": 1, "a": "ü"} == {**first["docb"], "a": "ü"} and first["list"] == "{1,NULL,3}"
+    assert first["words"] == 'comma, "quote"\nline\r\nand 🎂' and first["at_zone"] == "2026-02-28 18:29:59.5+00"
+    assert second["single"] == "NaN" and second["whole"] is None and second["words"] == ""
+    assert third["plain"] == int("1" + "0" * 30) and third["doc"] == "x" and third["docb"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "column", "expected"),
+    [
+        ({"decimal_mark": ",", "delimiter": ";"}, "exact", "1234567890123456789012345678,0123456789"),
+        ({"date_format": "%d/%m/%Y"}, "born", "28/02/2026"),
+        ({"timestamp_format": "%Y%m%dT%H%M%S.%f"}, "at", "20260228T235959.123456"),
+        ({"timestamp_format": "%H:%M:%S%z"}, "at_zone", "18:29:59+0000"),
+        ({"formulas": "escape"}, "'=1'::text", "'=1"),
+    ],
+)
+def test_postgres_writes_no_csv_itself_that_looks_otherwise(
+    awkward: Workshop, options: dict[str, Any], column: str, expected: str
+) -> None:
+    # Two columns and nothing else against it: without the option the server's own COPY would write this file.
+    query = f"SELECT {column} AS v, id FROM awkward WHERE id = 1"
+    file = {"name": "a.csv", "csv": {**options, "header": False}}
+    content = bytes_of(awkward, table=None, query=query, file=file).decode()
+    assert content == f"{expected}{options.get('delimiter', ',')}1\n"
+
+
 def test_a_query_keeps_colons_percents_and_casts(awkward: Workshop) -> None:
     query = "SELECT '12:30'::text AS a, 'x:y %s 100%' AS b, E'\\\\:z' AS c, id FROM awkward WHERE id::int = 1 -- end"
     assert bytes_of(awkward, table=None, query=query).decode() == "a,b,c,id\n12:30,x:y %s 100%,\\:z,1\n"

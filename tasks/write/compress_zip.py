@@ -20,6 +20,8 @@ _UNIX, _PLAIN_FILE = 3 << 8, 0o100644 << 16
 _PLAIN, _ZIP64 = 20, 45
 #: What does not fit into 32 bits stands elsewhere, and this in its place.
 _ELSEWHERE = 0xFFFFFFFF
+#: From here on everything is of 64 bits: where the directory begins is a little more than any size.
+_LARGE = _ELSEWHERE - (1 << 16)
 
 
 class ZipStream:
@@ -44,7 +46,7 @@ class ZipStream:
 
     @property
     def _large(self) -> bool:
-        return max(self._deflate.size, self._deflate.compressed) >= _ELSEWHERE
+        return max(self._deflate.size, self._deflate.compressed) >= _LARGE
 
     def _descriptor(self) -> bytes:
         # Readers that stream take eight bytes for a size when the member was that large, and four otherwise.

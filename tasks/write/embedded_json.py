@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 
 
 def on_one_line(cells: pa.Array) -> pa.Array:
-    """The cells without line ends: JSON has them between its tokens only, where a space means the same."""
+    """JSON without line ends: it has them between its tokens only, where a space means the same."""
     return pc.replace_substring_regex(cells, "[\r\n]", " ")
 
 
 def are_json(cells: pa.Array) -> pa.Array:
-    """Per cell of one line whether it is JSON as RFC 8259 has it; NULL is not."""
+    """Per cell whether it is JSON as RFC 8259 has it; NULL is not."""
     if _all_are(cells.drop_null().to_pylist()):
         return cells.is_valid()
     # SQLite lets a column that is called JSON hold anything.
@@ -25,7 +25,7 @@ def are_json(cells: pa.Array) -> pa.Array:
 
 def _all_are(cells: list[str]) -> bool:
     # One parse for all: behind each cell stands a mark that none can know. Where every mark is found in its place, no
-    # cell has begun what another ends; the line end before a mark ends numbers, and no text may hold one.
+    # cell has begun what another ends; the line end before a mark ends numbers, and no JSON text holds one.
     mark = secrets.token_hex()
     found = _parsed("[" + "".join(f'{cell}\n,"{mark}",' for cell in cells) + "0]")
     return isinstance(found, list) and found[1::2] == [mark] * len(cells) and len(found) == 2 * len(cells) + 1

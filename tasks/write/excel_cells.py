@@ -103,8 +103,9 @@ def _moment(value: datetime) -> Cell:
     days = _days(value.date())
     time = (value - datetime.combine(value.date(), datetime.min.time())) // timedelta(microseconds=1)
     found = (FineMoment if value.microsecond else Moment)(days + time / _DAY)
-    # From the year 2079 on, not every microsecond has a number of its own.
-    return found if round((found - days) * _DAY) == time else text_of(value)
+    # From the year 2079 on, not every microsecond has a number of its own, but every millisecond has.
+    step = 1 if time % 1000 else 1000
+    return found if round((found - days) * _DAY / step) * step == time else text_of(value)
 
 
 def _days(value: date) -> int:

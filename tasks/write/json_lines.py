@@ -51,8 +51,7 @@ class JsonLinesWriter:
 
 def _values(cells: pa.Array, column: Column) -> pa.Array:
     if column.type_text.lower() in _JSON_TYPES:
-        flat = on_one_line(cells)
-        return _bare_where(are_json(flat), flat, cells)
+        return _bare_where(are_json(cells), on_one_line(cells), cells)
     if column.kind in _BARE:
         return _bare_where(pc.match_substring_regex(cells, _BARE[column.kind]), cells, cells)
     return _strings(cells)
