@@ -113,7 +113,9 @@ def cursor_forms(export: Export, columns: Sequence[Column]) -> Select[Any]:
     stored = _cursor_column(export, names)
     zoned = func.substr(stored, 17).op("GLOB")("*[Z+-]*")
     text_form = func.substr(stored, 11, 1).op("||")(case((zoned, "Z"), else_=""))
-    form = case((func.typeof(stored) == "text", text_form), else_="number")
+    # What begins with no day sorts anywhere, and may look like the others from there on.
+    day = stored.op("GLOB")("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*")
+    form = case((func.typeof(stored) != "text", "number"), (day, text_form), else_="no day")
     return _filtered(select(form).distinct(), export, names, [stored.is_not(None)])
 
 

@@ -102,6 +102,7 @@ def test_a_sqlite_time_without_zone_is_meant_in_the_databases(tmp_path: Path) ->
         "('2026-03-01'), ('2026-03-01 08:00:00')",
         "('2026-03-01 23:00:00'), ('2026-03-01 08:00:00Z')",
         "(1772366399), ('2026-03-01 08:00:00')",
+        "('10/03/2026 12:10'), ('2026-03-01 08:00:00')",
     ],
 )
 def test_a_mix_of_forms_would_lose_rows_and_is_refused(tmp_path: Path, values: str) -> None:
