@@ -166,6 +166,8 @@ class Story:
             self._extract(turn, window, self.export)
             return
         progress.finish()
+        if found.read_anew is not None:
+            self.means.tell(f"read anew, row by row, which takes longer and gives the same: {found.read_anew}")
         self.means.tell(f"extracted {found.rows:,} rows into {len(found.files)} files")
         for remark in remarks(found.findings):
             self.means.warn(remark)

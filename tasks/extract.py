@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -39,16 +38,19 @@ from tasks.write import FORMS, CsvWriter, Writer, open_writer
 #: Told how many rows and bytes are written, about once a second.
 OnProgress = Callable[[int, int], None]
 _PROGRESS_SECONDS = 1.0
-_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What was extracted: the parts in order (none when there is nothing to deliver), and what was found beside."""
+    """What was extracted: the parts in order (none when there is nothing to deliver), and what was found beside.
+
+    `read_anew` is why a bulk path gave up, where one did: the rows took longer, and are the same.
+    """
 
     files: tuple[Extracted, ...]
     rows: int
     findings: Findings
+    read_anew: str | None = None
 
 
 def extract(
@@ -86,7 +88,7 @@ def extract(
         for leftover in folder.iterdir():
             leftover.unlink()
         raise
-    return Extraction(files, parts.rows, findings)
+    return Extraction(files, parts.rows, findings, parts.read_anew)
 
 
 class _Parts:
@@ -95,6 +97,7 @@ class _Parts:
         self._on_progress, self._told = on_progress, time.monotonic()
         self._bytes = 0
         self.rows = 0
+        self.read_anew: str | None = None
 
     def read(self, source: Source, bounds: Bounds, late: LateRows | None) -> tuple[tuple[Extracted, ...], int]:
         """All parts, by the fastest path that gives exactly these rows, and how many rows had no cursor."""
@@ -109,7 +112,7 @@ class _Parts:
                 try:
                     return self._write_rows(bulk)
                 except Inexact as error:
-                    _LOGGER.info("%s: read anew, row by row (%s)", self._export.id, error)
+                    self.read_anew = str(error)
                     self._begin_anew()
         return self._write_rows(open_rows(source, self._export, bounds, form, late))
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow.parquet as pq
 import pytest
 from postgres_server import Postgres
 from sources import NO_SECRETS, an_export
@@ -303,6 +304,20 @@ def test_a_late_value_of_another_type_changes_nothing(
     always = written(url, tmp_path / "rows", monkeypatch, by="rows", file={"name": "t.csv"})
     monkeypatch.setenv("EXPORTS_SPOOL", str(tmp_path / "batches"))
     window = Window(uuid.uuid4().hex, "t", 0, "full", Bounds(), datetime.now(UTC), "hash", "run", "", "t")
-    (file,) = extract(an_export(file={"name": "t.csv"}), window, NO_SECRETS, load=lambda _: Database(url=url)).files
+    found = extract(an_export(file={"name": "t.csv"}), window, NO_SECRETS, load=lambda _: Database(url=url))
+    assert found.read_anew is not None and str(value) not in found.read_anew
+    (file,) = found.files
     assert file.path.read_bytes() == always
     assert file.rows == 25_001
+
+
+def test_a_second_connection_that_is_refused_only_takes_longer(postgres: Postgres, tmp_path: Path) -> None:
+    made = postgres.fresh_database("CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
+    with postgres.connect(made) as connection:
+        connection.execute(f"CREATE ROLE {made} LOGIN PASSWORD 'secret' CONNECTION LIMIT 1")
+        connection.execute(f"GRANT SELECT ON t TO {made}")
+    window = Window(uuid.uuid4().hex, "t", 0, "full", Bounds(), datetime.now(UTC), "hash", "run", "", "t")
+    export = an_export(file={"name": "t.parquet", "format": "parquet"})
+    found = extract(export, window, NO_SECRETS, load=lambda _: Database(url=postgres.url(made, made, "secret")))
+    assert found.rows == 2 and "OperationalError" in (found.read_anew or "")
+    assert pq.read_table(found.files[0].path).column("id").to_pylist() == [1, 2]

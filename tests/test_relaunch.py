@@ -14,6 +14,7 @@ from postgres_server import Postgres
 from workshop import Workshop
 
 from catalog.errors import Code, ExportError, Remedy
+from catalog.places import spool_folder
 from deployments.ledger_view import accept_source
 
 TABLE = "CREATE TABLE orders (id integer PRIMARY KEY, updated_at timestamptz DEFAULT now() - interval '1 hour')"
@@ -188,3 +189,17 @@ def test_the_same_run_again_does_what_its_class_says(bench: Bench, code: Code) -
     assert bench.run() == case.rows, "once more, and nothing is delivered twice"
     everything = {Code.SOURCE_REPLACED: 5, Code.SOURCE_REWRITTEN: 5, Code.FILE_EXISTS: 2}.get(code, 2)
     assert sum(content.count(b"\n") - 1 for content in bench.workshop.files().values()) == everything
+
+
+def test_spool_bytes_that_were_changed_since_are_read_again_and_never_sent(workshop: Workshop) -> None:
+    workshop.sqlite()
+    export_id, run_id, at = workshop.export(), str(uuid.uuid4()), datetime.now(UTC)
+    workshop.drop.rename(away := workshop.drop.with_name("away"))
+    with pytest.raises(ExportError):
+        run_plainly(workshop, export_id, at, run_id)
+    (kept,) = [path for path in (spool_folder() / export_id).rglob("*") if path.is_file()]
+    extracted = kept.read_bytes()
+    kept.write_bytes(extracted.swapcase())
+    away.rename(workshop.drop)
+    run_plainly(workshop, export_id, at, run_id)
+    assert [path.read_bytes() for path in workshop.drop.iterdir()] == [extracted]

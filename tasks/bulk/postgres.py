@@ -91,4 +91,5 @@ def _batches(
             with suppress(adbc.Error):
                 connection.rollback()
     except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise Inexact(type(error).__name__) from error
+        # The class alone: a message may quote a value, or what the connection was made with.
+        raise Inexact(f"the bulk path met {type(error).__name__}") from error

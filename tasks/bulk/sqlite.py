@@ -75,7 +75,8 @@ def _batches(uri: str, sql: str, columns: Sequence[Column], form: Form) -> Gener
                 arrays = [_cells(*cells) for cells in zip(batch.columns, columns, schema.types, strict=True)]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)
     except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise Inexact(type(error).__name__) from error
+        # The class alone: a message may quote a value, or what the connection was made with.
+        raise Inexact(f"the bulk path met {type(error).__name__}") from error
 
 
 def _cells(array: pa.Array, column: Column, kind: pa.DataType) -> pa.Array:
