@@ -130,6 +130,20 @@ def test_a_lookback_and_its_audit_are_read_through_the_index(
     assert (rows, whole) == (100 if delivered else 160, 0) and indexed
 
 
+@pytest.mark.parametrize(
+    ("declared", "whole"),
+    [("NOT NULL", 1), ("", 2)],
+    ids=["kept out by the table", "searched for"],
+)
+def test_nulls_are_searched_for_only_where_there_may_be_some(postgres: Postgres, declared: str, whole: int) -> None:
+    table = f"CREATE TABLE t (id integer, at timestamptz {declared}, changed xid8, filler text)"
+    database = made(postgres, table=table, indexes=("ANALYZE t",))
+    with postgres.connect(database) as connection:
+        connection.execute(f"ALTER DATABASE {database} SET max_parallel_workers_per_gather = 0")
+    cursor = {"column": "at", "mode": "guarded"}
+    assert read(postgres, database, between(LOW, HIGH), cursor=cursor, file=FILES["copy"]) == (100, whole, 0)
+
+
 def test_without_an_index_the_counters_tell(postgres: Postgres) -> None:
     cursor = {"column": "at", "mode": "guarded"}
     rows, whole, _ = read(postgres, made(postgres, indexes=()), between(LOW, HIGH), cursor=cursor, file=FILES["copy"])
