@@ -62,24 +62,24 @@ class LateRows:
     wanted: Callable[[Sequence[Any]], bool]
 
 
-def open_rows(source: Source, export: Export, bounds: Bounds, form: Form, late: LateRows | None = None) -> Rows:
+def open_rows(source: Source, export: Export, begun: Begun, form: Form, late: LateRows | None = None) -> Rows:
     """Read the window's rows, after the `late` ones. Batches must be consumed while the source is open.
 
-    Raises ExportError for what is wrong with table, columns, cursor or SQL, and VALUE_UNENCODABLE while reading.
+    Raises ExportError for what is wrong with the SQL, and VALUE_UNENCODABLE while reading.
     """
-    begun = begin_reading(source, export, bounds)
     if source.dialect == "postgresql":
         prepare_reading(source.connection, form)
-    first = _late_rows(source, export, source_columns(source, export), late) if late else []
+    first = _late_rows(source, export, begun.source_columns, late) if late else []
     return Rows(*_run(source, begun.statement, begun.columns, form, first), begun.null_cursors)
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What every way of reading begins with: the statement, the file's columns as the table declares them, and how
-    many rows have no cursor."""
+    """What every way of reading begins with: the statement, the columns of the table or query, the file's columns as
+    these declare them, and how many rows have no cursor."""
 
     statement: Select[Any]
+    source_columns: tuple[Column, ...]
     columns: tuple[Column, ...]
     null_cursors: int
 
@@ -90,7 +90,7 @@ def begin_reading(source: Source, export: Export, bounds: Bounds) -> Begun:
     columns = source_columns(source, export)
     nulls = _null_cursors(source, export, columns)
     statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
-    return Begun(statement, _chosen(export, columns), nulls)
+    return Begun(statement, columns, _chosen(export, columns), nulls)
 
 
 def _late_rows(source: Source, export: Export, columns: Sequence[Column], late: LateRows) -> list[Any]:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from postgres_server import Postgres
 from sources import NO_SECRETS, an_export, between
+from sqlalchemy import Engine, event
 
 from catalog.connections import Database
 from catalog.windows import Bounds, Window, instant
@@ -142,6 +143,23 @@ def test_nulls_are_searched_for_only_where_there_may_be_some(postgres: Postgres,
         connection.execute(f"ALTER DATABASE {database} SET max_parallel_workers_per_gather = 0")
     cursor = {"column": "at", "mode": "guarded"}
     assert read(postgres, database, between(LOW, HIGH), cursor=cursor, file=FILES["copy"]) == (100, whole, 0)
+
+
+@pytest.mark.parametrize("subject", [{"table": "t"}, {"query": "SELECT * FROM t"}], ids=["table", "query"])
+def test_the_columns_are_asked_for_once(postgres: Postgres, subject: dict[str, Any]) -> None:
+    asked: list[str] = []
+
+    def listen(*call: Any) -> None:
+        asked.append(call[2])
+
+    event.listen(Engine, "before_cursor_execute", listen)
+    try:
+        memory = Memory("salt", None, None, frozenset(), frozenset(), (), False)
+        cursor = {"column": "at", "key": ["id"]}
+        read(postgres, made(postgres), between(LOW, HIGH), memory, cursor=cursor, file=FILES["copy"], **subject)
+    finally:
+        event.remove(Engine, "before_cursor_execute", listen)
+    assert sum("pg_get_expr" in statement or "1 = 0" in statement for statement in asked) == 1, asked
 
 
 def test_without_an_index_the_counters_tell(postgres: Postgres) -> None:
