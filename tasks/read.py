@@ -46,11 +46,10 @@ _BATCH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A result that is being read: its columns, its batches in order, and how many rows had no cursor."""
+    """A result that is being read: its columns, and its batches in order."""
 
     columns: tuple[Column, ...]
     batches: Generator[pa.RecordBatch, None, None]
-    null_cursors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def open_rows(source: Source, export: Export, begun: Begun, form: Form, late: La
     if source.dialect == "postgresql":
         prepare_reading(source.connection, form)
     first = _late_rows(source, export, begun.source_columns, late) if late else []
-    return Rows(*_run(source, begun.statement, begun.columns, form, first), begun.null_cursors)
+    return Rows(*_run(source, begun.statement, begun.columns, form, first))
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,6 @@ class Lines:
 
     columns: tuple[Column, ...]
     chunks: Generator[bytes, None, None]
-    null_cursors: int
     rows: int = 0
 
 
@@ -60,7 +59,7 @@ def open_lines(source: Source, export: Export, begun: Begun) -> Lines | None:
     )
     statement = _with_words_for_booleans(begun.statement, columns)
     command = _command(source, statement, export.file.csv, columns)
-    lines = Lines(columns, _nothing(), begun.null_cursors)
+    lines = Lines(columns, _nothing())
     lines.chunks = _chunks(source, command, lines)
     return lines
 

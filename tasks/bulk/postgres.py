@@ -52,7 +52,7 @@ def open_batches(source: Source, begun: Begun, form: Form) -> Rows | None:
     snapshot = source.connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
     conninfo = make_conninfo(raw.info.dsn, password=raw.info.password)
     batches = _batches(conninfo, snapshot, statement_text(source.connection, statement), columns, form)
-    return Rows(columns, read_ahead(batches), begun.null_cursors)
+    return Rows(columns, read_ahead(batches))
 
 
 def _as_texts(statement: Select[Any], words: Sequence[str], native: set[str]) -> Select[Any]:

@@ -43,7 +43,7 @@ def open_batches(source: Source, export: Export, begun: Begun, form: Form) -> Ro
     statement = _marking(begun.statement, columns)
     sql = str(statement.compile(source.connection, compile_kwargs={"literal_binds": True}))
     batches = _batches(f"{Path(path).as_uri()}?mode=ro", sql, columns, form)
-    return Rows(columns, read_ahead(batches), begun.null_cursors)
+    return Rows(columns, read_ahead(batches))
 
 
 def _marking(statement: Select[Any], columns: Sequence[Column]) -> Select[Any]:
