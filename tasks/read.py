@@ -25,7 +25,6 @@ from tasks.query import (
     CursorRange,
     build_select,
     count_null_cursors,
-    cursor_forms,
     describe_cursor,
     describe_query,
     largest_cursor,
@@ -35,6 +34,7 @@ from tasks.query import (
 from tasks.relation import refuse_without_xids
 from tasks.snapshot import refuse_older_snapshot
 from tasks.statement import refuse_query, refuse_where
+from tasks.stored_forms import forms_of
 from tasks.typed import to_array
 from tasks.values import text_of
 
@@ -159,20 +159,30 @@ def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
 
 def cursor_range(source: Source, export: Export, columns: Sequence[Column], bounds: Bounds) -> CursorRange | None:
     """The window's bounds as values of the cursor column, or None without a cursor."""
-    if export.cursor is None:
-        return None
+    return None if export.cursor is None else cursor_ranges(source, export, columns, bounds)(bounds)
+
+
+def cursor_ranges(
+    source: Source, export: Export, columns: Sequence[Column], bounds: Bounds
+) -> Callable[[Bounds], CursorRange]:
+    """What turns bounds into values of the cursor column; the database is asked once, for `bounds` around all.
+
+    Raises ExportError COLUMN_MISSING, CURSOR_TYPE or XID_UNSUPPORTED for what is wrong with the column.
+    """
+    assert export.cursor is not None, "only incremental exports have a cursor"
     if export.cursor.mode == "xid":
         refuse_without_xids(source, export)
-        return xid_range(bounds)
+        return xid_range
     cursor = cursor_column(source, export, columns)
     if source.dialect == "sqlite":
         largest = source.connection.execute(largest_cursor(export, columns)).scalar()
-        forms = source.connection.execute(cursor_forms(export, columns)).scalars().all()
-        return stored_range(cursor, largest, forms, bounds, source.timezone)
+        forms = forms_of(source, export, columns, bounds)
+        return lambda span: stored_range(cursor, largest, forms, span, source.timezone)
     if cursor.arrow is None:
         largest = source.connection.execute(largest_cursor(export, columns)).scalar()
         cursor = guessed(cursor, [largest])
-    return typed_range(cursor, bounds, source.timezone, fraction_digits(cursor, source.dialect))
+    digits = fraction_digits(cursor, source.dialect)
+    return lambda span: typed_range(cursor, span, source.timezone, digits)
 
 
 def cursor_column(source: Source, export: Export, columns: Sequence[Column]) -> Column:
