@@ -19,7 +19,7 @@
      │    CURSOR_NULL VALUE_UNENCODABLE FILE_EXISTS FILE_FOREIGN PUBLICATION_UNKNOWN EMPTY_RESULT
      │    SOURCE_CHANGED LEDGER_OLD SOURCE_REPLACED SOURCE_REWOUND SOURCE_REWRITTEN
      └─ NOTHING   nothing has to be done: another run does the work, or the run succeeded with a warning
-          FENCED_OUT LATE_ROWS
+          FENCED_OUT LATE_ROWS CURSOR_UNINDEXED
 
 A code is never renamed and never reused: other people's scripts stand on it.
 """
@@ -110,6 +110,7 @@ class Code(Enum):
 
     FENCED_OUT = ("FENCED_OUT", Remedy.NOTHING)
     LATE_ROWS = ("LATE_ROWS", Remedy.NOTHING)
+    CURSOR_UNINDEXED = ("CURSOR_UNINDEXED", Remedy.NOTHING)
 
     def __init__(self, text: str, remedy: Remedy) -> None:
         self.text = text

@@ -21,6 +21,7 @@ from flows.report import secret_block
 from tasks.allotting import frontier_of
 from tasks.connect import open_source
 from tasks.frontier import settle
+from tasks.indexes import lacks_cursor_index
 from tasks.ledger import Ledger
 from tasks.lookback import key_columns
 from tasks.publish import open_publisher
@@ -63,10 +64,12 @@ def refuse_problems(catalog: Catalog, export: Export, *, activating: bool) -> No
 
 
 def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
-    problems = []
+    problems: list[Problem] = []
     try:
         with open_source(export.database, catalog.database_of(export), secret_block) as source:
             verify(source, export)
+            if lacks_cursor_index(source, export):
+                problems.append(problem_of(export, _unindexed(export), is_error=False))
             if export.cursor is not None and export.cursor.looks_back:
                 key_columns(source, export, source_columns(source, export))
             if export.cursor is not None and export.cursor.mode != "lag":
@@ -81,6 +84,18 @@ def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=True))
     return problems
+
+
+def _unindexed(export: Export) -> ExportError:
+    assert export.cursor is not None, "an export without a cursor needs no index"
+    column = export.cursor.column
+    return ExportError(
+        Code.CURSOR_UNINDEXED,
+        f"no index of {export.table} begins with the cursor column {column!r} and holds every row, so each run reads "
+        "the whole table",
+        f"create an index on {export.table} ({column})",
+        key="cursor.column",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.load import load_database
 from catalog.naming import fill_part
-from catalog.windows import Bounds, Window
+from catalog.windows import Window
 from tasks.bulk import Inexact, Lines, open_bulk, open_lines
 from tasks.clock import refuse_unsettled
 from tasks.columns import Column
@@ -29,7 +29,7 @@ from tasks.durable import flush_folder
 from tasks.ledger import Extracted, Findings
 from tasks.ledger.memory import Memory
 from tasks.lookback import Lookback
-from tasks.read import LateRows, Rows, open_rows, source_columns
+from tasks.read import Begun, LateRows, Rows, begin_reading, open_rows
 from tasks.relation import Identity, relation_of
 from tasks.replaced import refuse_other
 from tasks.spool import folder_of, spool_error, write_manifest
@@ -76,11 +76,13 @@ def extract(
             if window.source is not None:
                 # Between allotting and reading lies what made a run fail: a restore, a failover.
                 refuse_other(export, Identity.from_text(window.source), relation_of(source, export).identity)
+            begun = begin_reading(source, export, window.bounds)
             late = None
             if memory is not None:
-                late = Lookback(source, export, window.bounds, source_columns(source, export), memory)
+                late = Lookback(source, export, window.bounds, begun.source_columns, memory)
             late_rows = late.late_rows() if late else None
-            files, nulls = parts.read(source, window.bounds, late_rows)
+            files = parts.read(source, begun, late_rows)
+            nulls = begun.null_cursors
             findings = late.findings(parts.rows, nulls, window.id) if late else Findings(null_cursors=nulls)
         if export.file.manifest and files:
             files = (*files, write_manifest(window, files, folder))
@@ -99,26 +101,26 @@ class _Parts:
         self.rows = 0
         self.read_anew: str | None = None
 
-    def read(self, source: Source, bounds: Bounds, late: LateRows | None) -> tuple[tuple[Extracted, ...], int]:
-        """All parts, by the fastest path that gives exactly these rows, and how many rows had no cursor."""
+    def read(self, source: Source, begun: Begun, late: LateRows | None) -> tuple[Extracted, ...]:
+        """All parts, by the fastest path that gives exactly these rows."""
         form = FORMS[self._file.format]
         if late is None:
-            lines = open_lines(source, self._export, bounds)
+            lines = open_lines(source, self._export, begun)
             if lines is not None:
                 with closing(lines.chunks):
-                    return self.write_lines(lines), lines.null_cursors
-            bulk = open_bulk(source, self._export, bounds, form)
+                    return self.write_lines(lines)
+            bulk = open_bulk(source, self._export, begun, form)
             if bulk is not None:
                 try:
                     return self._write_rows(bulk)
                 except Inexact as error:
                     self.read_anew = str(error)
                     self._begin_anew()
-        return self._write_rows(open_rows(source, self._export, bounds, form, late))
+        return self._write_rows(open_rows(source, self._export, begun, form, late))
 
-    def _write_rows(self, rows: Rows) -> tuple[tuple[Extracted, ...], int]:
+    def _write_rows(self, rows: Rows) -> tuple[Extracted, ...]:
         with closing(rows.batches) as batches:
-            return self.write(rows.columns, batches), rows.null_cursors
+            return self.write(rows.columns, batches)
 
     def _begin_anew(self) -> None:
         for part in self._folder.iterdir():

@@ -23,7 +23,7 @@ from tasks.connect import Source
 from tasks.ledger import Findings, Ledger
 from tasks.ledger.memory import Earlier, Memory, memory_before
 from tasks.query import CursorRange, count_in_ranges, require_column, select_keys
-from tasks.read import LateRows, cursor_range
+from tasks.read import LateRows, cursor_ranges
 from tasks.values import text_of
 
 _SPANS_A_STATEMENT = 50
@@ -104,6 +104,9 @@ class Lookback:
         known_from = memory.known_from if memory.keyed_by == self._keyed_by else None
         self._earlier = [earlier for earlier in memory.earlier if earlier.keyed_by == self._keyed_by]
         self._zones = _zones(bounds, export.cursor.looks_back, known_from)
+        # Asked once, for all that is looked at again: each span would cost as much as the window.
+        around = Bounds(self._zones.late_from, bounds.high)
+        self._ranges = cursor_ranges(source, export, columns, around)
         self._counts: dict[str, int] = {}
         self._late: set[str] = set()
         self._late_rows = 0
@@ -166,9 +169,7 @@ class Lookback:
             return [_hash(self._memory.salt, row) for row in result]
 
     def _range(self, low: str | None, high: str) -> CursorRange:
-        found = cursor_range(self._source, self._export, self._columns, Bounds(low, high))
-        assert found is not None, "an export that looks back has a cursor"
-        return found
+        return self._ranges(Bounds(low, high))
 
 
 def _hash(salt: str, cells: Sequence[Any]) -> str:

@@ -29,6 +29,9 @@ from catalog.errors import Code, ExportError
 from catalog.suggest import did_you_mean
 from tasks.columns import Column, Xid8
 
+#: How a text begins that sorts by time, as SQLite's GLOB has it.
+DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+
 
 @dataclass(frozen=True, slots=True)
 class CursorRange:
@@ -107,16 +110,16 @@ def largest_cursor(export: Export, columns: Sequence[Column]) -> Select[Any]:
     return _filtered(select(func.max(_cursor_column(export, names))), export, names, [])
 
 
-def cursor_forms(export: Export, columns: Sequence[Column]) -> Select[Any]:
-    """The statement that reads in which forms SQLite holds the cursor: `number`, or what follows the day."""
+def cursor_forms(export: Export, columns: Sequence[Column], within: CursorRange | None = None) -> Select[Any]:
+    """The statement that reads in which forms SQLite holds the cursor: `number`, `no day`, or what follows the day."""
     names = [found.name for found in columns]
     stored = _cursor_column(export, names)
     zoned = func.substr(stored, 17).op("GLOB")("*[Z+-]*")
     text_form = func.substr(stored, 11, 1).op("||")(case((zoned, "Z"), else_=""))
     # What begins with no day sorts anywhere, and may look like the others from there on.
-    day = stored.op("GLOB")("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*")
-    form = case((func.typeof(stored) != "text", "number"), (day, text_form), else_="no day")
-    return _filtered(select(form).distinct(), export, names, [stored.is_not(None)])
+    dated = case((stored.op("GLOB")(f"{DAY}*"), text_form), else_="no day")
+    form = case((func.typeof(stored) == "text", dated), else_="number")
+    return _filtered(select(form).distinct(), export, names, [stored.is_not(None), *_range(export, names, within)])
 
 
 def describe_query(query: str) -> Select[Any]:

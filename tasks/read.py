@@ -25,7 +25,6 @@ from tasks.query import (
     CursorRange,
     build_select,
     count_null_cursors,
-    cursor_forms,
     describe_cursor,
     describe_query,
     largest_cursor,
@@ -35,6 +34,7 @@ from tasks.query import (
 from tasks.relation import refuse_without_xids
 from tasks.snapshot import refuse_older_snapshot
 from tasks.statement import refuse_query, refuse_where
+from tasks.stored_forms import forms_of
 from tasks.typed import to_array
 from tasks.values import text_of
 
@@ -46,11 +46,10 @@ _BATCH = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A result that is being read: its columns, its batches in order, and how many rows had no cursor."""
+    """A result that is being read: its columns, and its batches in order."""
 
     columns: tuple[Column, ...]
     batches: Generator[pa.RecordBatch, None, None]
-    null_cursors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +61,24 @@ class LateRows:
     wanted: Callable[[Sequence[Any]], bool]
 
 
-def open_rows(source: Source, export: Export, bounds: Bounds, form: Form, late: LateRows | None = None) -> Rows:
+def open_rows(source: Source, export: Export, begun: Begun, form: Form, late: LateRows | None = None) -> Rows:
     """Read the window's rows, after the `late` ones. Batches must be consumed while the source is open.
 
-    Raises ExportError for what is wrong with table, columns, cursor or SQL, and VALUE_UNENCODABLE while reading.
+    Raises ExportError for what is wrong with the SQL, and VALUE_UNENCODABLE while reading.
     """
-    begun = begin_reading(source, export, bounds)
     if source.dialect == "postgresql":
         prepare_reading(source.connection, form)
-    first = _late_rows(source, export, source_columns(source, export), late) if late else []
-    return Rows(*_run(source, begun.statement, begun.columns, form, first), begun.null_cursors)
+    first = _late_rows(source, export, begun.source_columns, late) if late else []
+    return Rows(*_run(source, begun.statement, begun.columns, form, first))
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What every way of reading begins with: the statement, the file's columns as the table declares them, and how
-    many rows have no cursor."""
+    """What every way of reading begins with: the statement, the columns of the table or query, the file's columns as
+    these declare them, and how many rows have no cursor."""
 
     statement: Select[Any]
+    source_columns: tuple[Column, ...]
     columns: tuple[Column, ...]
     null_cursors: int
 
@@ -90,7 +89,7 @@ def begin_reading(source: Source, export: Export, bounds: Bounds) -> Begun:
     columns = source_columns(source, export)
     nulls = _null_cursors(source, export, columns)
     statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
-    return Begun(statement, _chosen(export, columns), nulls)
+    return Begun(statement, columns, _chosen(export, columns), nulls)
 
 
 def _late_rows(source: Source, export: Export, columns: Sequence[Column], late: LateRows) -> list[Any]:
@@ -160,20 +159,30 @@ def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
 
 def cursor_range(source: Source, export: Export, columns: Sequence[Column], bounds: Bounds) -> CursorRange | None:
     """The window's bounds as values of the cursor column, or None without a cursor."""
-    if export.cursor is None:
-        return None
+    return None if export.cursor is None else cursor_ranges(source, export, columns, bounds)(bounds)
+
+
+def cursor_ranges(
+    source: Source, export: Export, columns: Sequence[Column], bounds: Bounds
+) -> Callable[[Bounds], CursorRange]:
+    """What turns bounds into values of the cursor column; the database is asked once, for `bounds` around all.
+
+    Raises ExportError COLUMN_MISSING, CURSOR_TYPE or XID_UNSUPPORTED for what is wrong with the column.
+    """
+    assert export.cursor is not None, "only incremental exports have a cursor"
     if export.cursor.mode == "xid":
         refuse_without_xids(source, export)
-        return xid_range(bounds)
+        return xid_range
     cursor = cursor_column(source, export, columns)
     if source.dialect == "sqlite":
         largest = source.connection.execute(largest_cursor(export, columns)).scalar()
-        forms = source.connection.execute(cursor_forms(export, columns)).scalars().all()
-        return stored_range(cursor, largest, forms, bounds, source.timezone)
+        forms = forms_of(source, export, columns, bounds)
+        return lambda span: stored_range(cursor, largest, forms, span, source.timezone)
     if cursor.arrow is None:
         largest = source.connection.execute(largest_cursor(export, columns)).scalar()
         cursor = guessed(cursor, [largest])
-    return typed_range(cursor, bounds, source.timezone, fraction_digits(cursor, source.dialect))
+    digits = fraction_digits(cursor, source.dialect)
+    return lambda span: typed_range(cursor, span, source.timezone, digits)
 
 
 def cursor_column(source: Source, export: Export, columns: Sequence[Column]) -> Column:

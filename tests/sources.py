@@ -13,7 +13,7 @@ from catalog.connections import Database
 from catalog.definition import Export
 from catalog.windows import Bounds, instant
 from tasks.connect import Source, open_source
-from tasks.read import Form, Rows, open_rows
+from tasks.read import Form, Rows, begin_reading, open_rows
 
 NO_SECRETS = str
 
@@ -41,13 +41,13 @@ def opened(url: str, timezone: str = "UTC") -> Iterator[Source]:
 def rows_of(url: str, export: Export, bounds: Bounds | None = None, form: Form = "text", timezone: str = "UTC") -> Any:
     """All rows as lists of cells."""
     with opened(url, timezone) as source:
-        rows = open_rows(source, export, bounds or Bounds(), form)
+        rows = open_rows(source, export, begin_reading(source, export, bounds or Bounds()), form)
         return [list(row.values()) for batch in rows.batches for row in batch.to_pylist()]
 
 
 def headed(source: Source, export: Export, form: Form = "text") -> Rows:
     """The result that is about to be read."""
-    return open_rows(source, export, Bounds(), form)
+    return open_rows(source, export, begin_reading(source, export, Bounds()), form)
 
 
 def sqlite_file(folder: Path, script: str) -> str:

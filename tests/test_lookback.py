@@ -274,7 +274,7 @@ def test_a_failed_backfill_does_not_keep_keys_for_ever(workshop: Workshop, sourc
 
 
 def test_a_table_without_a_key_needs_one(workshop: Workshop) -> None:
-    workshop.sqlite(script="CREATE TABLE orders (id INTEGER, updated_at DATETIME);")
+    workshop.sqlite(script="CREATE TABLE orders (id INTEGER, updated_at DATETIME UNIQUE);")
     export_id = workshop.incremental(cursor=LAG)
     with pytest.raises(ExportError) as caught:
         run_plainly(workshop, export_id, NOON)

@@ -17,7 +17,7 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
 from tasks.connect import Source, open_source
-from tasks.read import open_rows, verify
+from tasks.read import begin_reading, open_rows, verify
 from tasks.translate import translate
 
 NO_SECRETS = str
@@ -37,7 +37,7 @@ def logged(error: ExportError) -> str:
 
 def reading(**keys: Any) -> Callable[[Source], Any]:
     export = an_export(**keys)
-    return lambda source: list(open_rows(source, export, Bounds(), "text").batches)
+    return lambda source: list(open_rows(source, export, begin_reading(source, export, Bounds()), "text").batches)
 
 
 def an_export(**keys: Any) -> Export:
@@ -124,7 +124,8 @@ def test_a_statement_timeout(postgres: Postgres, crm: str) -> None:
 def test_a_connection_that_is_cut_while_rows_are_read(postgres: Postgres, crm: str) -> None:
     def cut(source: Source) -> None:
         pid = source.connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        rows = open_rows(source, an_export(query="SELECT generate_series(1, 100000) AS n"), Bounds(), "text")
+        export = an_export(query="SELECT generate_series(1, 100000) AS n")
+        rows = open_rows(source, export, begin_reading(source, export, Bounds()), "text")
         next(rows.batches)
         with postgres.connect() as other:
             other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])

@@ -26,6 +26,7 @@ from tasks.ledger import Ledger
 Found = TypeVar("Found")
 ROWS = """
 CREATE TABLE orders (id INTEGER PRIMARY KEY, customer TEXT, total NUMERIC(10,2), updated_at DATETIME);
+CREATE INDEX by_change ON orders (updated_at);
 INSERT INTO orders VALUES (1, 'Anaïs', 10.5, '2026-01-01 08:00:00'), (2, NULL, 20, '2026-01-02 08:00:00'),
                           (3, '', 30.25, '2026-01-03 08:00:00');
 """

@@ -21,11 +21,10 @@ from sqlalchemy.exc import DBAPIError
 
 from catalog.definition import Export
 from catalog.file import CsvOptions
-from catalog.windows import Bounds
 from tasks.columns import Column
 from tasks.connect import Source
 from tasks.postgres import describe, psycopg_connection, statement_text
-from tasks.read import begin_reading
+from tasks.read import Begun
 
 #: The server sends a row at a time; so much of them is handed on at once.
 _CHUNK_BYTES = 1 << 18
@@ -37,18 +36,16 @@ class Lines:
 
     columns: tuple[Column, ...]
     chunks: Generator[bytes, None, None]
-    null_cursors: int
     rows: int = 0
 
 
-def open_lines(source: Source, export: Export, bounds: Bounds) -> Lines | None:
+def open_lines(source: Source, export: Export, begun: Begun) -> Lines | None:
     """The window's rows as the server writes them, or None when it would not write what the csv writer does.
 
     Chunks must be consumed while the source is open. Raises what `open_rows` raises.
     """
     if not _same_bytes(source, export):
         return None
-    begun = begin_reading(source, export, bounds)
     with source.connection.execute(begun.statement.limit(0)) as result:
         described = describe(result)
     names = [cell.key for cell in begun.statement.selected_columns]
@@ -62,7 +59,7 @@ def open_lines(source: Source, export: Export, bounds: Bounds) -> Lines | None:
     )
     statement = _with_words_for_booleans(begun.statement, columns)
     command = _command(source, statement, export.file.csv, columns)
-    lines = Lines(columns, _nothing(), begun.null_cursors)
+    lines = Lines(columns, _nothing())
     lines.chunks = _chunks(source, command, lines)
     return lines
 

@@ -14,15 +14,13 @@ import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import ColumnElement, Select, Text, case, cast, func, text
 
-from catalog.definition import Export
-from catalog.windows import Bounds
 from tasks.bulk.ahead import read_ahead
 from tasks.bulk.contract import Inexact
 from tasks.bulk.exact import to_declared
 from tasks.columns import Column
 from tasks.connect import Source
 from tasks.postgres import describe, psycopg_connection, statement_text
-from tasks.read import Form, Rows, begin_reading, schema_of
+from tasks.read import Begun, Form, Rows, schema_of
 
 #: About as many bytes of Arrow in one batch: more takes memory and no less time.
 _BATCH_BYTES = 2 << 20
@@ -40,12 +38,11 @@ _CAST = {
 }  # fmt: skip
 
 
-def open_batches(source: Source, export: Export, bounds: Bounds, form: Form) -> Rows | None:
+def open_batches(source: Source, begun: Begun, form: Form) -> Rows | None:
     """The window's rows, or None when the server's texts may not be text."""
     raw = psycopg_connection(source.connection)
     if raw.info.parameter_status("server_encoding") == "SQL_ASCII":
         return None
-    begun = begin_reading(source, export, bounds)
     with source.connection.execute(begun.statement.limit(0)) as result:
         described = describe(result)
         description: Any = result.cursor.description if result.cursor is not None else ()
@@ -55,7 +52,7 @@ def open_batches(source: Source, export: Export, bounds: Bounds, form: Form) -> 
     snapshot = source.connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
     conninfo = make_conninfo(raw.info.dsn, password=raw.info.password)
     batches = _batches(conninfo, snapshot, statement_text(source.connection, statement), columns, form)
-    return Rows(columns, read_ahead(batches), begun.null_cursors)
+    return Rows(columns, read_ahead(batches))
 
 
 def _as_texts(statement: Select[Any], words: Sequence[str], native: set[str]) -> Select[Any]:

@@ -17,13 +17,12 @@ import pyarrow as pa
 from sqlalchemy import ColumnElement, Select, case, func, literal_column
 
 from catalog.definition import Export
-from catalog.windows import Bounds
 from tasks.bulk.ahead import read_ahead
 from tasks.bulk.contract import Inexact
 from tasks.bulk.exact import require_float_integers, to_declared
 from tasks.columns import Column
 from tasks.connect import Source
-from tasks.read import Form, Rows, begin_reading, schema_of
+from tasks.read import Begun, Form, Rows, schema_of
 
 #: Rows in one batch; in the first of them the driver finds each column's type.
 _BATCH_ROWS = 10_000
@@ -31,21 +30,20 @@ _BATCH_ROWS = 10_000
 _NO_TEXT: ColumnElement[Any] = literal_column("x'ff'")
 
 
-def open_batches(source: Source, export: Export, bounds: Bounds, form: Form) -> Rows | None:
+def open_batches(source: Source, export: Export, begun: Begun, form: Form) -> Rows | None:
     """The whole table's rows, or None for what is read within one transaction or has no declared types."""
     if export.cursor is not None or export.table is None:
         # What an incremental export knows of its window was seen by the first connection, and must be what is read.
         return None
     attached = source.connection.exec_driver_sql("PRAGMA database_list")
     (path,) = [file for _, name, file in attached if name == "main"]
-    begun = begin_reading(source, export, bounds)
     columns = begun.columns
     if any(column.arrow is None or column.kind == "bytes" for column in columns):
         return None
     statement = _marking(begun.statement, columns)
     sql = str(statement.compile(source.connection, compile_kwargs={"literal_binds": True}))
     batches = _batches(f"{Path(path).as_uri()}?mode=ro", sql, columns, form)
-    return Rows(columns, read_ahead(batches), begun.null_cursors)
+    return Rows(columns, read_ahead(batches))
 
 
 def _marking(statement: Select[Any], columns: Sequence[Column]) -> Select[Any]:
