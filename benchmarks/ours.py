@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
+import pyarrow as pa
 from plain_run import Told, means
 
 from catalog.load import load_catalog
@@ -22,6 +23,8 @@ def main(export_id: str) -> None:
     """Deliver the export; prints the seconds of the work alone, and the rows and bytes that were delivered."""
     export, ledger, run_id = load_catalog().export(export_id), Ledger.default(), str(uuid.uuid4())
     ledger.register(export)
+    # The first array makes pyarrow import pandas where that is installed, which is part of starting up.
+    pa.array([""])
     story = Story(export, ledger, run_id, datetime.now(UTC), means(Told()))
     began = time.perf_counter()
     story.deliver(None)

@@ -10,7 +10,6 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.workers.process import ProcessWorker
 
 from catalog.errors import Code, ExportError
 from deployments.compile import SCHEDULE_SLUG, DeploymentSpec
@@ -25,6 +24,9 @@ def ensure_work_pool(client: SyncPrefectClient, project: Project) -> bool:
     try:
         client.read_work_pool(project.work_pool)
     except ObjectNotFound:
+        # Imported once in a project's life: a worker needs much that no other command does.
+        from prefect.workers.process import ProcessWorker
+
         template = ProcessWorker.get_default_base_job_template()
         try:
             client.create_work_pool(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+#: Python's own 700 makes it search what the imports leave again and again, and in vain: that is there to stay.
+_OBJECTS_BEFORE_A_COLLECTION = 50_000
 PACKAGES = ("catalog", "tasks", "flows", "deployments", "manage")
 
 
@@ -33,6 +36,7 @@ def main() -> None:
     if reason is not None:
         sys.stderr.write(f"Error: PACKAGES_MIXED: {reason}\nTry: uninstall that distribution, or run `make install`\n")
         sys.exit(1)
+    gc.set_threshold(_OBJECTS_BEFORE_A_COLLECTION)
     from manage.cli import app
 
     app()

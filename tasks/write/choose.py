@@ -14,7 +14,6 @@ from tasks.write.compress_zstd import ZstdStream
 from tasks.write.contract import Stream, Writer
 from tasks.write.delimited import CsvWriter
 from tasks.write.json_lines import JsonLinesWriter
-from tasks.write.spreadsheet import XlsxWriter
 
 #: In which form each format takes its rows.
 FORMS: dict[str, Literal["text", "typed"]] = {"csv": "text", "jsonl": "text", "parquet": "typed", "xlsx": "typed"}
@@ -29,6 +28,8 @@ def open_writer(file: File, columns: Sequence[Column], sink: BinaryIO, rows_befo
     if file.format == "parquet":
         return ParquetWriter(columns, sink)
     if file.format == "xlsx":
+        from tasks.write.spreadsheet import XlsxWriter
+
         return XlsxWriter(columns, sink, rows_before)
     stream = _stream(file, sink, name)
     if file.format == "jsonl":
