@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -26,6 +24,7 @@ from tasks.columns import Column
 from tasks.connect import Source, open_source
 from tasks.credentials import Lookup
 from tasks.durable import flush_folder
+from tasks.hashed_file import HashedFile, create
 from tasks.ledger import Extracted, Findings
 from tasks.ledger.memory import Memory
 from tasks.lookback import Lookback
@@ -188,14 +187,11 @@ class _Parts:
                 writer.close()
 
     @contextmanager
-    def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[_HashingFile]:
+    def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[HashedFile]:
         unfinished, final = self._folder / f"{part}.tmp", self._folder / str(part)
         try:
-            with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                sink = _HashingFile(file)
+            with create(unfinished) as sink:
                 yield sink
-                file.flush()
-                os.fsync(file.fileno())
             unfinished.rename(final)
             flush_folder(self._folder)
         except OSError as error:
@@ -212,40 +208,6 @@ class _Parts:
             self._told = now
             written = sum(path.stat().st_size for path in self._folder.iterdir())
             self._on_progress(self.rows, written)
-
-
-class _HashingFile:
-    """A file that knows the digest and size of what was written; it cannot go back, so formats must not seek."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.digest = hashlib.sha256()
-        self.size = 0
-        self.closed = False
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        written = self._file.write(data)
-        self.size += written
-        return written
-
-    def tell(self) -> int:
-        return self.size
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        """The owner of the file closes it."""
 
 
 def _sliced(batches: Iterator[pa.RecordBatch], max_rows: int | None) -> Iterator[pa.RecordBatch]:

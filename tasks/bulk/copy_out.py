@@ -6,8 +6,11 @@ https://www.postgresql.org/docs/current/sql-copy.html
 from __future__ import annotations
 
 import codecs
+import os
 import select
+import socket
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +31,9 @@ from tasks.read import Begun
 
 #: The server sends a row at a time; so much of them is handed on at once.
 _CHUNK_BYTES = 1 << 18
+#: So many bytes are waited for at once, while they come within so long.
+_WAKE_BYTES = 64 << 10
+_WAKE_MILLISECONDS = 2
 
 
 @dataclass(slots=True)
@@ -125,25 +131,49 @@ def _chunks(source: Source, command: sql.Composed, lines: Lines) -> Generator[by
 
 def _rows(connection: PGconn, lines: Lines) -> Generator[bytes, None, None]:
     """About a chunk at a time; each of the server's messages is one row."""
-    arrived = select.poll()
-    arrived.register(connection.socket, select.POLLIN)
     # Rows are joined as they come: a list of them would keep the garbage collector at work.
     chunk = bytearray()
-    while True:
-        length, row = connection.get_copy_data(1)
-        if length > 0:
-            chunk += row
-            lines.rows += 1
-            if len(chunk) >= _CHUNK_BYTES:
-                yield bytes(chunk)
-                chunk.clear()
-        elif length == 0:
-            arrived.poll()
-            connection.consume_input()
-        else:
-            break
+    with closing(_Arrivals(connection.socket)) as arrivals:
+        while True:
+            length, row = connection.get_copy_data(1)
+            if length > 0:
+                chunk += row
+                lines.rows += 1
+                if len(chunk) >= _CHUNK_BYTES:
+                    yield bytes(chunk)
+                    chunk.clear()
+            elif length == 0:
+                arrivals.wait()
+                connection.consume_input()
+            else:
+                break
     if chunk:
         yield bytes(chunk)
+
+
+class _Arrivals:
+    """Waits for bytes on a connection, for many at once while they come fast: to be woken costs the sender time."""
+
+    def __init__(self, handle: int) -> None:
+        self._socket = socket.socket(fileno=os.dup(handle))
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._wake_at(_WAKE_BYTES)
+
+    def wait(self) -> None:
+        """Until many bytes are there, or some and a moment has passed; or until the connection has ended."""
+        if not self._poll.poll(_WAKE_MILLISECONDS):
+            self._wake_at(1)
+            self._poll.poll()
+            self._wake_at(_WAKE_BYTES)
+
+    def _wake_at(self, size: int) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+
+    def close(self) -> None:
+        """Leave the connection as it was."""
+        self._wake_at(1)
+        self._socket.close()
 
 
 def _settle(raw: psycopg.Connection[Any]) -> None:
