@@ -8,3 +8,11 @@ class Inexact(Exception):
 
     What is wrong with the data or the database, that path will meet itself and say in its own words.
     """
+
+
+def met(error: Exception) -> Inexact:
+    """What a bulk path raises for an error of its libraries.
+
+    The class alone is named: a message may quote a value, or what the connection was made with.
+    """
+    return Inexact(f"the bulk path met {type(error).__name__}")

@@ -6,7 +6,7 @@ https://arrow.apache.org/adbc/current/driver/postgresql.html
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import ColumnElement, Select, Text, case, cast, func, text
 
 from tasks.bulk.ahead import read_ahead
-from tasks.bulk.contract import Inexact
+from tasks.bulk.contract import met
 from tasks.bulk.exact import to_declared
 from tasks.columns import Column
 from tasks.connect import Source
@@ -52,7 +52,7 @@ def open_batches(source: Source, begun: Begun, form: Form) -> Rows | None:
     snapshot = source.connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
     conninfo = make_conninfo(raw.info.dsn, password=raw.info.password)
     batches = _batches(conninfo, snapshot, statement_text(source.connection, statement), columns, form)
-    return Rows(columns, read_ahead(batches))
+    return Rows(columns, batches)
 
 
 def _as_texts(statement: Select[Any], words: Sequence[str], native: set[str]) -> Select[Any]:
@@ -72,21 +72,29 @@ def _output(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 def _batches(
     conninfo: str, snapshot: str, sql: str, columns: Sequence[Column], form: Form
 ) -> Generator[pa.RecordBatch, None, None]:
+    schema = schema_of(columns, form)
+    # The server waits for the thread that reads, so that the batches are made exact by the one that writes.
+    with closing(read_ahead(_read(conninfo, snapshot, sql))) as batches:
+        for batch in batches:
+            try:
+                arrays = [to_declared(array, field.type) for array, field in zip(batch.columns, schema, strict=True)]
+            except (pa.ArrowException, UnicodeDecodeError) as error:
+                raise met(error) from error
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _read(conninfo: str, snapshot: str, sql: str) -> Generator[pa.RecordBatch, None, None]:
     # A fifth of a second, for which commands that read no rows need not wait.
     import adbc_driver_postgresql.dbapi as adbc
 
-    schema = schema_of(columns, form)
     try:
         with adbc.connect(conninfo, autocommit=False) as connection, connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
             cursor.execute(sql)
-            for batch in cursor.fetch_record_batch():
-                arrays = [to_declared(array, field.type) for array, field in zip(batch.columns, schema, strict=True)]
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            yield from cursor.fetch_record_batch()
             with suppress(adbc.Error):
                 connection.rollback()
     except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        # The class alone: a message may quote a value, or what the connection was made with.
-        raise Inexact(f"the bulk path met {type(error).__name__}") from error
+        raise met(error) from error

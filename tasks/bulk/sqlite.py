@@ -10,6 +10,7 @@ would have been turned.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sqlalchemy import ColumnElement, Select, case, func, literal_column
 
 from catalog.definition import Export
 from tasks.bulk.ahead import read_ahead
-from tasks.bulk.contract import Inexact
+from tasks.bulk.contract import Inexact, met
 from tasks.bulk.exact import require_float_integers, to_declared
 from tasks.columns import Column
 from tasks.connect import Source
@@ -43,7 +44,7 @@ def open_batches(source: Source, export: Export, begun: Begun, form: Form) -> Ro
     statement = _marking(begun.statement, columns)
     sql = str(statement.compile(source.connection, compile_kwargs={"literal_binds": True}))
     batches = _batches(f"{Path(path).as_uri()}?mode=ro", sql, columns, form)
-    return Rows(columns, read_ahead(batches))
+    return Rows(columns, batches)
 
 
 def _marking(statement: Select[Any], columns: Sequence[Column]) -> Select[Any]:
@@ -61,20 +62,28 @@ def _marked(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def _batches(uri: str, sql: str, columns: Sequence[Column], form: Form) -> Generator[pa.RecordBatch, None, None]:
+    schema = schema_of(columns, form)
+    # The thread that reads has the most to do, so that the batches are made exact by the one that writes.
+    with closing(read_ahead(_read(uri, sql))) as batches:
+        for batch in batches:
+            try:
+                arrays = [_cells(*cells) for cells in zip(batch.columns, columns, schema.types, strict=True)]
+            except (pa.ArrowException, UnicodeDecodeError) as error:
+                raise met(error) from error
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _read(uri: str, sql: str) -> Generator[pa.RecordBatch, None, None]:
     # A fifth of a second, for which commands that read no rows need not wait.
     import adbc_driver_sqlite.dbapi as adbc
 
-    schema = schema_of(columns, form)
     try:
         with adbc.connect(uri) as connection, connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
             cursor.execute(sql)
-            for batch in cursor.fetch_record_batch():
-                arrays = [_cells(*cells) for cells in zip(batch.columns, columns, schema.types, strict=True)]
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            yield from cursor.fetch_record_batch()
     except (adbc.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        # The class alone: a message may quote a value, or what the connection was made with.
-        raise Inexact(f"the bulk path met {type(error).__name__}") from error
+        raise met(error) from error
 
 
 def _cells(array: pa.Array, column: Column, kind: pa.DataType) -> pa.Array:
