@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +19,8 @@ _ARROW_EXPONENTS = 1e10
 #: What the path through Python can say: years 1 to 9999, and times before 24:00.
 _FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)
 _DAY_MICROSECONDS = 86_400_000_000
+#: Where the groups of a UUID begin and end, in digits.
+_UUID_GROUPS = (0, 8, 12, 16, 20, 32)
 
 
 def to_declared(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -24,7 +28,9 @@ def to_declared(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
     Raises Inexact for a value that this type cannot hold, or that only the path through Python can tell.
     """
-    if isinstance(array, pa.ExtensionArray):
+    if isinstance(array, pa.UuidArray):
+        array = _uuid_text(array.storage)
+    elif isinstance(array, pa.ExtensionArray):
         # Such as json, which is text that is known to be some.
         array = array.storage
     if pa.types.is_string(kind):
@@ -68,6 +74,20 @@ def _float_text(array: pa.Array) -> pa.Array:
         return texts
     written = [text_of(value) for value in array.filter(rare).to_pylist()]
     return pc.replace_with_mask(texts, rare, pa.array(written, pa.string()))
+
+
+def _uuid_text(array: pa.FixedSizeBinaryArray) -> pa.Array:
+    """32 digits in five groups, whole columns at a time (RFC 9562, 4)."""
+    if len(array) == 0:
+        return pa.array([], pa.string())
+    held = array.buffers()[1].slice(array.offset * 16, len(array) * 16)
+    digits = np.frombuffer(held.to_pybytes().hex().encode(), np.uint8).reshape(-1, 32)
+    texts = np.full((len(array), 36), ord("-"), np.uint8)
+    for dashes, (first, last) in enumerate(pairwise(_UUID_GROUPS)):
+        texts[:, first + dashes : last + dashes] = digits[:, first:last]
+    ends = np.arange(0, 36 * len(array) + 1, 36, dtype=np.int32)
+    found = pa.StringArray.from_buffers(len(array), pa.py_buffer(ends), pa.py_buffer(texts))
+    return found if array.null_count == 0 else pc.if_else(array.is_valid(), found, None)
 
 
 def require_float_integers(array: pa.Array) -> None:

@@ -27,13 +27,13 @@ _BATCH_BYTES = 2 << 20
 #: Types whose binary form is read; the others are written as text by the server.
 _BINARY = {
     "bool", "int2", "int4", "int8", "float4", "float8", "bytea", "date", "time", "timestamp", "timestamptz",
-    "text", "varchar", "bpchar", "name", "json", "jsonb",
+    "text", "varchar", "bpchar", "name", "json", "jsonb", "uuid",
 }  # fmt: skip
-#: In the text form only what has no other text than its bytes; a cast of char(n) to text would cut its blanks.
-_TEXTS = {"text", "varchar", "bpchar", "name", "json", "jsonb"}
+#: In the text form only what has one text, which its bytes are or say; a cast of char(n) to text would cut its blanks.
+_TEXTS = {"text", "varchar", "bpchar", "name", "json", "jsonb", "uuid"}
 #: Types whose cast to text is their own text. An inet's is not, and anybody may define a cast for a type of theirs.
 _CAST = {
-    "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "bytea", "uuid",
+    "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "bytea",
     "date", "time", "timetz", "timestamp", "timestamptz", "interval",
 }  # fmt: skip
 
@@ -48,17 +48,26 @@ def open_batches(source: Source, begun: Begun, form: Form) -> Rows | None:
         description: Any = result.cursor.description if result.cursor is not None else ()
         words = [found.type_display.partition("(")[0] for found in description]
     columns = tuple(replace(found, name=named.name) for found, named in zip(described, begun.columns, strict=True))
-    statement = _as_texts(begun.statement, words, _TEXTS if form == "text" else _BINARY)
+    native = [_is_native(*cell, form) for cell in zip(words, columns, strict=True)]
+    statement = _as_texts(begun.statement, words, native)
     snapshot = source.connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
     conninfo = make_conninfo(raw.info.dsn, password=raw.info.password)
     batches = _batches(conninfo, snapshot, statement_text(source.connection, statement), columns, form)
     return Rows(columns, batches)
 
 
-def _as_texts(statement: Select[Any], words: Sequence[str], native: set[str]) -> Select[Any]:
+def _is_native(word: str, column: Column, form: Form) -> bool:
+    """Whether the server's own form of the type is read, and not a text that it would have to write."""
+    if word == "numeric":
+        # The driver's text of a number is the server's, but for NaN and infinities, which no decimal takes.
+        return form == "typed" and pa.types.is_decimal(column.arrow)
+    return word in (_TEXTS if form == "text" else _BINARY)
+
+
+def _as_texts(statement: Select[Any], words: Sequence[str], native: Sequence[bool]) -> Select[Any]:
     cells = [
-        cell if word in native else cast(cell, Text) if word in _CAST else _output(cell)
-        for cell, word in zip(statement.selected_columns, words, strict=True)
+        cell if is_native else cast(cell, Text) if word in _CAST else _output(cell)
+        for cell, word, is_native in zip(statement.selected_columns, words, native, strict=True)
     ]
     numbered = [cell.label(f"c{index}") for index, cell in enumerate(cells)]
     return statement.with_only_columns(*numbered, maintain_column_froms=True)
