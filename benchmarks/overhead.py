@@ -21,7 +21,8 @@ _MOST = 1.5
 def measure(postgres: Postgres, rounds: int, folder: Path) -> dict[str, list[Cost]]:
     """Both in turn, round after round; the first round is not counted."""
     exports = Exports(folder / "overhead")
-    exports.database("crm", postgres.url(postgres.fresh_database("CREATE TABLE orders (id int PRIMARY KEY)")))
+    table = "CREATE TABLE orders (id int PRIMARY KEY, total numeric(10, 2), updated_at timestamptz)"
+    exports.database("crm", postgres.url(postgres.fresh_database(table)))
     exports.export("empty", "crm", "orders", {"name": "{run}.csv"})
     home = exports.folder / "prefect"
     prefect = {**QUIET, "PREFECT_HOME": str(home)}

@@ -39,12 +39,17 @@ def ensure_work_pool(client: SyncPrefectClient, project: Project) -> bool:
     return False
 
 
-def refuse_foreign(client: SyncPrefectClient, export_id: str) -> None:
-    """Raises ExportError DEFINITION_DUPLICATE when the export's name is taken: a new deployment would overwrite it."""
+def own_deployment(client: SyncPrefectClient, export_id: str, tag: str) -> DeploymentResponse | None:
+    """The export's deployment, or None where its name is free.
+
+    Raises ExportError DEFINITION_DUPLICATE when the name is taken: a new deployment would overwrite it.
+    """
     try:
-        standing = client.read_deployment_by_name(f"{export_id}/{export_id}")
+        standing: DeploymentResponse = client.read_deployment_by_name(f"{export_id}/{export_id}")
     except ObjectNotFound:
-        return
+        return None
+    if tag in standing.tags:
+        return standing
     raise ExportError(
         Code.DEFINITION_DUPLICATE,
         f"Prefect has a deployment {export_id}/{export_id} without this project's tag: it is somebody else's",

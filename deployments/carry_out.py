@@ -10,7 +10,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from catalog.definition import Export
-from deployments.apply import ensure_work_pool, refuse_foreign
+from deployments.apply import ensure_work_pool, own_deployment
 from deployments.checking import check
 from deployments.lifecycle import beginning_at, register_and_deploy, remove_waiting, switch_on
 from deployments.plan import Difference, compare, keep_start
@@ -48,7 +48,7 @@ def carry_out(
     _refuse_errors(workspace, going_live, activating=True)
     for entry in written:
         if entry.change == "new":
-            refuse_foreign(workspace.client, entry.export)
+            own_deployment(workspace.client, entry.export, workspace.project.tag)
     begun = {entry.export: _begun(workspace, exports[entry.export], since) for entry in written}
     if written:
         ensure_work_pool(workspace.client, workspace.project)

@@ -14,7 +14,7 @@ from prefect.states import AwaitingRetry, Scheduled
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from deployments.apply import deploy, ensure_work_pool, refuse_foreign
+from deployments.apply import deploy, ensure_work_pool, own_deployment
 from deployments.checking import refuse_problems
 from deployments.compile import SCHEDULE_SLUG
 from deployments.ledger_view import starting_bounds
@@ -68,6 +68,7 @@ def activate(workspace: Workspace, export_id: str, since: str | None = None) -> 
             export=export_id,
         )
     refuse_problems(workspace.catalog, export, activating=True)
+    ensure_work_pool(workspace.client, workspace.project)
     return switch_on(workspace, register_and_deploy(workspace, beginning_at(workspace, export, since)), export)
 
 
@@ -116,12 +117,12 @@ def _is_deployed(workspace: Workspace, standing: DeploymentResponse | None, expo
 
 
 def register_and_deploy(workspace: Workspace, export: Export, *, live: bool = False) -> DeploymentResponse:
-    """Put the definition into the ledger and its deployment into Prefect; a new one is paused unless `live`."""
-    standing = workspace.deployment(export.id)
-    if standing is None:
-        refuse_foreign(workspace.client, export.id)
+    """Put the definition into the ledger and its deployment into Prefect; a new one is paused unless `live`.
+
+    The work pool must be there. Raises ExportError DEFINITION_DUPLICATE.
+    """
+    standing = own_deployment(workspace.client, export.id, workspace.project.tag)
     workspace.ledger.register(export)
-    ensure_work_pool(workspace.client, workspace.project)
     return deploy(workspace.client, workspace.compile(export), standing, live=live)
 
 

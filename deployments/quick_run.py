@@ -13,6 +13,7 @@ from prefect.states import Pending, Scheduled
 
 from catalog.receipt import RunReport
 from catalog.windows import explicit_bounds
+from deployments.apply import ensure_work_pool
 from deployments.checking import refuse_problems
 from deployments.ledger_view import moment_of
 from deployments.lifecycle import beginning_at, register_and_deploy, require_status
@@ -55,6 +56,7 @@ def start_run(workspace: Workspace, export_id: str, *, detach: bool, span: Span 
     if status == "draft" or deployment is None:
         export = workspace.export(export_id)
         refuse_problems(workspace.catalog, export, activating=False)
+        ensure_work_pool(workspace.client, workspace.project)
         deployment = register_and_deploy(workspace, beginning_at(workspace, export, None))
     # A worker only takes Scheduled runs: Pending keeps this one for ourselves.
     state: State[Any] = Scheduled() if detach else Pending()

@@ -9,7 +9,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 #: Python's own 700 makes it search what the imports leave again and again, and in vain: that is there to stay.
-_OBJECTS_BEFORE_A_COLLECTION = 50_000
+_OBJECTS_BEFORE_A_COLLECTION = 500_000
 PACKAGES = ("catalog", "tasks", "flows", "deployments", "manage")
 
 
