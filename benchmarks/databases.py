@@ -31,6 +31,8 @@ class Databases:
             if not stands
         }
         self._names = [name for name in names if name not in missing]
+        for name in missing.intersection(names):
+            print(f"{name} is left out: it is not installed here", flush=True)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ from verdict import Verdict, show
 def main() -> None:
     """Measure what was asked for, print tables and targets; exits 1 when a target is missed, but for a quick look."""
     options = _options()
+    # As an interrupted one does, a sitting that is ended takes its servers with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     print(f"# {platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench") as temporary, postgres_server.running() as postgres:
         found = [verdict for part in options.only for verdict in PARTS[part](options, postgres, Path(temporary))]
