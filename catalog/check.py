@@ -50,39 +50,48 @@ def problem_of(export: Export, error: ExportError, *, is_error: bool) -> Problem
 
 
 def _same_names(catalog: Catalog, wanted: Collection[str]) -> Iterator[Problem]:
-    for export, other in _twins(catalog, wanted, lambda export: export.name.casefold()):
+    for export, other in _twins(catalog, wanted, lambda export: [export.name.casefold()]):
         message = f"exports/{export.id}.yaml and exports/{other.id}.yaml have the same name {export.name!r}"
         hint = "give each export a name of its own"
         yield _found(catalog, export, "name", "error", Code.DEFINITION_DUPLICATE, message, hint)
 
 
 def _same_paths(catalog: Catalog, wanted: Collection[str], now: datetime, severity: Severity) -> Iterator[Problem]:
-    def path(export: Export) -> Hashable:
-        if _has_run(export):
-            return export.id
-        target = catalog.targets.get(export.target or "")
+    def paths(export: Export) -> list[Hashable]:
         # Two targets of one URL are one place; a one shot without a target drops into the common downloads.
-        place = target.url if target else export.target
-        return (place, *_resolved(export, now, now, now - timedelta(days=1)))
+        known = [catalog.targets.get(name) for name in export.targets]
+        places = [target.url if target else name for target, name in zip(known, export.targets, strict=True)]
+        file = (export.id,) if _has_run(export) else _resolved(export, now, now, now - timedelta(days=1))
+        return [(place, *file) for place in places or ["downloads"]]
 
-    for export, other in _twins(catalog, wanted, path):
+    for export, other in _twins(catalog, wanted, paths):
         folder, name = _resolved(export, now, now, now - timedelta(days=1))
         whole = f"{folder}/{name}" if folder else name
-        message = f"{export.id} and {other.id} write the same file {whole} on {export.target or 'downloads'}"
-        hint = "put {export} into one of the names, or give one another folder"
-        yield _found(catalog, export, "file", severity, Code.DEFINITION_DUPLICATE, message, hint)
+        where = ", ".join(export.targets) or "downloads"
+        if export is other:
+            message, key = f"two of the targets {where} are one place, which would get {whole} twice", "target"
+            hint = "name the place once"
+        else:
+            message, key = f"{export.id} and {other.id} write the same file {whole} on {where}", "file"
+            hint = "put {export} into one of the names, or give one another folder"
+        yield _found(catalog, export, key, severity, Code.DEFINITION_DUPLICATE, message, hint)
 
 
 def _twins(
-    catalog: Catalog, wanted: Collection[str], key: Callable[[Export], Hashable]
+    catalog: Catalog, wanted: Collection[str], keys: Callable[[Export], Iterable[Hashable]]
 ) -> Iterator[tuple[Export, Export]]:
+    """Pairs of exports that share a key; an export that has one twice is its own twin. Each pair comes once."""
     groups: dict[Hashable, list[Export]] = defaultdict(list)
     for export in catalog.exports.values():
-        groups[key(export)].append(export)
+        for key in keys(export):
+            groups[key].append(export)
+    found: dict[tuple[str, str], tuple[Export, Export]] = {}
     for group in groups.values():
         for index, export in enumerate(group):
             if len(group) > 1 and export.id in wanted:
-                yield export, group[index - 1]
+                other = group[index - 1]
+                found.setdefault((export.id, other.id), (export, other))
+    yield from found.values()
 
 
 def _own_collisions(catalog: Catalog, export: Export, now: datetime, severity: Severity) -> Iterator[Problem]:

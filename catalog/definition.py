@@ -81,8 +81,9 @@ class Export(Frozen):
     """For `type: incremental`: how new rows are found."""
     file: File
     """The file to write."""
-    target: Text | None = None
-    """Where the file is dropped, a file in `targets/`. A one shot without one drops into the local `downloads`."""
+    target: Text | Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    """Where the file is dropped: a file in `targets/`, or a list of them, each of which gets the same bytes.
+    A one shot without one drops into the local `downloads`."""
     folder: str = ""
     """A folder below the target, with the same fields as the file name."""
     schedule: Schedule | None = None
@@ -102,6 +103,13 @@ class Export(Frozen):
         outputs = [_pair(entry)[1] for entry in value]
         if twice := next((name for name in outputs if outputs.count(name) > 1), None):
             raise ValueError(f"the column {twice!r} would stand twice in the file")
+        return value
+
+    @field_validator("target")
+    @classmethod
+    def _target(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        if isinstance(value, tuple) and (twice := next((name for name in value if value.count(name) > 1), None)):
+            raise ValueError(f"the target {twice!r} would get the file twice")
         return value
 
     @field_validator("folder")
@@ -136,6 +144,13 @@ class Export(Frozen):
         if self.type != "incremental" and re.search(r"\{(since|until)\b", self.file.name + self.folder):
             raise invalid("{since} and {until} are for incremental exports: others have no window")
         return self
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets by name, in order; none for a one shot that drops into the local downloads."""
+        if self.target is None:
+            return ()
+        return (self.target,) if isinstance(self.target, str) else self.target
 
     @property
     def timezone(self) -> ZoneInfo:

@@ -72,6 +72,9 @@ def _explain_one(
     if where[0:1] == ["columns"] and len(where) > 1:
         message = f"`columns` entry {int(where[1]) + 1} must be a column's name or {{column: other_name}}"
         return found_at(path, export, where[:2], Code.DEFINITION_INVALID, message, "put it in quotes if it is a name")
+    if where[0:1] == ["target"] and len(where) > 1:
+        message = "`target` must be a target's name, or a list of one or more"
+        return found_at(path, export, where[:1], Code.DEFINITION_INVALID, message, _HINT)
     if where[0:1] == ["schedule"]:
         hint = f"{_next_runs(content)}; {_HINT}".removeprefix("; ")
         return found_at(path, export, where, Code.SCHEDULE_INVALID, _message(key, detail), hint)

@@ -65,11 +65,9 @@ class Catalog:
         """The export's database. Raises ExportError when it is missing or does not load."""
         return self.databases.get(export.database) or load_database(export.database, self.folder)
 
-    def target_of(self, export: Export) -> Target | None:
-        """The export's target, or None for the local downloads. Raises ExportError when it does not load."""
-        if export.target is None:
-            return None
-        return self.targets.get(export.target) or load_target(export.target, self.folder)
+    def target(self, name: str) -> Target:
+        """One target. Raises ExportError when it is missing or does not load."""
+        return self.targets.get(name) or load_target(name, self.folder)
 
 
 def load_catalog(folder: Path | None = None) -> Catalog:
@@ -181,8 +179,9 @@ def _export_problems(path: Path, databases: set[str], targets: set[str]) -> Expo
     except ValidationError as error:
         return explain(path, path.stem, Export, content, error)
     found = []
-    for key, name, known in (("database", export.database, databases), ("target", export.target, targets)):
-        if name is not None and name not in known:
+    named = [("target", name, targets) for name in export.targets]
+    for key, name, known in [("database", export.database, databases), *named]:
+        if name not in known:
             message = f"there is no {key}s/{name}.yaml{did_you_mean(name, known)}"
             found.append(problem((key,), Code.DEFINITION_INVALID, message, "write it, or name one that is there"))
     return found + _names_too_long(path, export) or export

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -37,6 +38,18 @@ class DeliveredFile:
 
 
 @dataclass(frozen=True, slots=True)
+class TargetState:
+    """How far the run's own window has come on one target: the state of what of it is the least far."""
+
+    target: str
+    state: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as `exports report --json` prints it."""
+        return {"target": self.target, "state": self.state}
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """One run of one export: its state from Prefect, its files from the ledger."""
 
@@ -48,6 +61,7 @@ class RunReport:
     duration_seconds: float | None
     attempts: int
     files: tuple[DeliveredFile, ...]
+    targets: tuple[TargetState, ...]
     rows: int
     since: datetime | None
     until: datetime | None
@@ -64,6 +78,7 @@ class RunReport:
         record = asdict(self)
         record["notes"] = list(self.notes)
         record["files"] = [file.to_json() for file in self.files]
+        record["targets"] = [target.to_json() for target in self.targets]
         record["started_at"], record["ended_at"] = _iso(self.started_at), _iso(self.ended_at)
         record["window"] = {"since": _iso(record.pop("since")), "until": _iso(record.pop("until"))}
         return record
@@ -83,9 +98,22 @@ def size_text(count: int) -> str:
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
+def rows_of(files: Sequence[DeliveredFile]) -> int:
+    """How many rows were delivered, each counted once: those of the target that got the most."""
+    return _most(files, lambda file: file.rows)
+
+
+def _most(files: Sequence[DeliveredFile], count: Callable[[DeliveredFile], int]) -> int:
+    by_target: dict[str, int] = defaultdict(int)
+    for file in files:
+        by_target[file.target] += count(file)
+    return max(by_target.values(), default=0)
+
+
 def delivered_line(files: Sequence[DeliveredFile]) -> str:
     """The report of a run that delivered `files` (at least one), in one line."""
-    rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
-    names = ", ".join(file.name for file in files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    rows, size = rows_of(files), _most(files, lambda file: file.bytes)
+    known = list(dict.fromkeys(file.name for file in files))
+    names = ", ".join(known[:3]) + (f" and {len(known) - 3} more" if len(known) > 3 else "")
     where = ", ".join(dict.fromkeys(file.target for file in files))
     return f"{names}: {rows:,} {'row' if rows == 1 else 'rows'}, {size_text(size)}, to {where}"

@@ -6,6 +6,7 @@ text, exactly as they were decided; in mode `lag` they are instants in UTC with 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -35,6 +36,11 @@ class State(StrEnum):
     def settled(self) -> bool:
         """Whether nothing remains to be done."""
         return self in (State.COMMITTED, State.EMPTY, State.SUPERSEDED, State.ABANDONED)
+
+
+def least_advanced(states: Iterable[State]) -> State:
+    """The one (there is one) that has the longest way to go."""
+    return min(states, key=list(State).index)
 
 
 @dataclass(frozen=True, slots=True)

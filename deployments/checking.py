@@ -76,13 +76,14 @@ def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
                 settle(source, export, datetime.now(UTC), None)
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
-    try:
-        target = catalog.target_of(export)
-        if connect and target is not None and export.target is not None:
-            with closing(open_publisher(export.target, target, secret_block)) as publisher:
-                publisher.check()
-    except ExportError as error:
-        problems.append(problem_of(export, error, is_error=True))
+    for name in export.targets:
+        try:
+            target = catalog.target(name)
+            if connect:
+                with closing(open_publisher(name, target, secret_block)) as publisher:
+                    publisher.check()
+        except ExportError as error:
+            problems.append(problem_of(export, error, is_error=True))
     return problems
 
 

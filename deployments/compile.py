@@ -63,9 +63,9 @@ def compile_export(export: Export, data_type: str | None, project: Project) -> D
 def describe(export: Export) -> str:
     """The deployment's description: one sentence, then the definition in the words of its YAML."""
     source = f"table `{export.table}`" if export.table else "a query"
-    target = f"target `{export.target}`" if export.target else "the local downloads"
+    targets = ", ".join(f"target `{name}`" for name in export.targets) or "the local downloads"
     when = f", `{export.schedule.cron}` {export.schedule.timezone}" if export.schedule and export.schedule.cron else ""
-    sentence = f"**{export.name}**: {source} of `{export.database}`, {_WORDS[export.type]}, to {target}{when}."
+    sentence = f"**{export.name}**: {source} of `{export.database}`, {_WORDS[export.type]}, to {targets}{when}."
     return f"{sentence}\n\n```yaml\n{definition_yaml(export)}```\n"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
+from catalog.receipt import TargetState
 from catalog.windows import Bounds, State, Window, instant
 from flows.report import secret_block
 from tasks import spool
@@ -18,10 +19,14 @@ from tasks.ledger.decisions import BY_HAND, Decision, accept, resolve
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One window with its parts; `error_code` is what stood in its way last, None once it is settled."""
+    """One window with its parts, each with the delivery that has the longest way to go.
+
+    `error_code` is what stood in the window's way last, None once it is settled.
+    """
 
     window: Window
     parts: tuple[tuple[Extracted, Delivery | None], ...]
+    targets: tuple[TargetState, ...]
     error_code: str | None
     held_by: str | None
 
@@ -44,6 +49,7 @@ class LedgerEntry:
                 }
                 for file, delivery in self.parts
             ],
+            "targets": [target.to_json() for target in self.targets],
             "run_id": window.run_id,
             "kind": window.kind,
             "error_code": self.error_code,
@@ -61,15 +67,21 @@ def ledger_entries(ledger: Ledger, export_id: str) -> list[LedgerEntry]:
         if attempt.window is not None:
             stood_in_the_way.setdefault(attempt.window, attempt.error_code)
     parts, holders = ledger.parts_of_export(export_id), ledger.holders(export_id)
+    targets = ledger.targets_of_export(export_id)
     entries = []
     for window in ledger.windows(export_id):
         code = None if window.state.settled else stood_in_the_way.get(window.id)
-        entries.append(LedgerEntry(window, tuple(parts.get(window.id, ())), code, holders.get(window.id)))
+        found = (tuple(parts.get(window.id, ())), tuple(targets.get(window.id, ())))
+        entries.append(LedgerEntry(window, *found, code, holders.get(window.id)))
     return entries
 
 
-def resolve_window(ledger: Ledger, export_id: str, window_id: str, decision: Decision) -> Window:
+def resolve_window(
+    ledger: Ledger, export_id: str, window_id: str, decision: Decision, target: str | None = None
+) -> Window:
     """Settle a window (its id or the first digits) by a person's word; returns it as it stands then.
+
+    With `target`, only what is to go there.
 
     Raises ExportError EXPORT_UNKNOWN when there is no such window, EXPORT_BUSY when a run is at work, and
     STATUS_REFUSED when there is nothing to decide.
@@ -77,7 +89,8 @@ def resolve_window(ledger: Ledger, export_id: str, window_id: str, decision: Dec
     with ledger.take_turn(export_id, BY_HAND, wait_seconds=0) as turn:
         # Only now: a run that has just ended may have delivered what was ambiguous before.
         window = _window(ledger, export_id, window_id)
-        resolve(turn, window, decision, spool_stands=spool.stands(ledger.extracted(window.id)))
+        stands = spool.stands(ledger.extracted(window.id))
+        resolve(turn, window, decision, spool_stands=stands, target=target)
     return _window(ledger, export_id, window.id)
 
 

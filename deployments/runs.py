@@ -22,7 +22,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from catalog.errors import Code, ExportError, from_state_message
-from catalog.receipt import RunReport
+from catalog.receipt import RunReport, rows_of
 from deployments.prefect_api import PAGE
 from deployments.status import run_status
 from flows.report import notes
@@ -131,7 +131,8 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
         duration_seconds=_seconds(started, ended),
         attempts=run.run_count,
         files=files,
-        rows=sum(file.rows for file in files),
+        targets=tuple(ledger.target_states(window.id)) if window else (),
+        rows=rows_of(files),
         since=window.bounds.since if window else None,
         until=window.bounds.until if window else None,
         error_code=str(code) if code else None,

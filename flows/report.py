@@ -24,7 +24,7 @@ from prefect.states import Completed, Crashed, Failed
 from catalog.definition import Export
 from catalog.errors import Code, ExportError, state_message
 from catalog.places import ROOT
-from catalog.receipt import DeliveredFile, delivered_line, size_text
+from catalog.receipt import DeliveredFile, delivered_line, rows_of, size_text
 from catalog.windows import State as WindowState
 from catalog.windows import Window
 from flows.story import remarks
@@ -134,6 +134,9 @@ def write_report(ledger: Ledger, export: Export, run_id: str, line: str) -> None
         facts.append(("definition", f"`{own.definition[:12]}`"))
     table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in facts)
     parts = [f"# {_cell(export.name)}", f"| | |\n|---|---|\n{table}"]
+    if own is not None and len(targets := ledger.target_states(own.id)) > 1:
+        rows = "\n".join(f"| {_cell(found.target)} | {found.state} |" for found in targets)
+        parts.append(f"## Targets\n\n| target | state |\n|---|---|\n{rows}")
     if files:
         parts.append(f"## Files\n\n{files_table(files)}")
     history = [(window, ledger.delivered_of_window(window.id)) for window in ledger.windows(export.id, HISTORY)]
@@ -201,7 +204,7 @@ def history_table(windows: Sequence[tuple[Window, Sequence[DeliveredFile]]]) -> 
     """The export's last windows as a Markdown table, the newest first."""
     rows = [
         f"| {window.logical_time:%Y-%m-%d %H:%M:%S} UTC | {_cell(window.file_name)} | {window.state.lower()} "
-        f"| {sum(file.rows for file in files):,} | {window_text(window.bounds.since, window.bounds.until)} "
+        f"| {rows_of(files):,} | {window_text(window.bounds.since, window.bounds.until)} "
         f"| `{window.run_id[:8]}` |"
         for window, files in windows
     ]

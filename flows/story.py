@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +12,10 @@ from typing import Any, Protocol
 from catalog.definition import Export
 from catalog.errors import Code, ExportError, Remedy
 from catalog.windows import Bounds, State, Window
+from flows.failures import Failure, as_one
 from tasks import deliver, spool, steps
 from tasks.credentials import Lookup
+from tasks.deliver import Parcel
 from tasks.ledger import Allotment, Findings, Ledger, Turn
 
 #: States in which every byte is at the target.
@@ -73,18 +75,35 @@ class Story:
             self._tell_of_the_dead(turn)
             if own is not None and own.state is State.SUPERSEDED:
                 turn.revive(own)
-            while window := self._next(turn):
-                turn.at = window
-                try:
-                    self._work_off(turn, window)
-                except ExportError as error:
-                    raise self._with_the_way_out(error, window) from error.__cause__
+            self._work_off(turn)
             spool.sweep(export.id, ledger.outstanding(export.id))
         return allotment
 
-    def _next(self, turn: Turn) -> Window | None:
-        """The oldest outstanding window that can still be delivered, and is this run's to deliver."""
+    def _work_off(self, turn: Turn) -> None:
+        """Deliver window after window; a target that fails is left alone from then on, and the others go on."""
+        failed: dict[str, Failure] = {}
+        while window := self._next(turn, failed):
+            turn.at = window
+            try:
+                self._see_to_its_bytes(turn, window)
+            except ExportError as error:
+                if not failed:
+                    raise self._with_the_way_out(error, window) from error.__cause__
+                # It is tried once more below, where it stands in nobody's way.
+                break
+            failed |= self._send(turn, window, failed)
+        if failed:
+            self._extract_what_follows(turn)
+            first = next(iter(failed.values()))
+            turn.at = first.window
+            raise as_one(failed) from first.error.__cause__
+
+    def _next(self, turn: Turn, failed: Collection[str]) -> Window | None:
+        """The oldest outstanding window that can still be delivered somewhere, and is this run's to deliver."""
         for window in self.ledger.outstanding(self.export.id):
+            left = {found.target for found in self.ledger.deliveries(window.id) if not found.state.settled}
+            if left <= set(failed):
+                continue
             if window.run_id == self.id or window.kind == "scheduled":
                 return window
             if window.kind == "backfill":
@@ -113,15 +132,6 @@ class Story:
             return True
         return bool(files) and not lost
 
-    def _work_off(self, turn: Turn, window: Window) -> None:
-        self._see_to_its_bytes(turn, window)
-        try:
-            self._send(turn, window)
-        except ExportError as error:
-            if error.code is not Code.FENCED_OUT:
-                self._extract_what_follows(turn)
-            raise
-
     def _see_to_its_bytes(self, turn: Turn, window: Window) -> None:
         """Extract the window unless the spool holds it, or the target already has all of it."""
         if not self._stands(window) and not self._all_sent(window):
@@ -137,16 +147,30 @@ class Story:
                     self.means.warn(f"{window.first_name} could not be extracted meanwhile: {error}")
                     return
 
-    def _send(self, turn: Turn, window: Window) -> None:
+    def _send(self, turn: Turn, window: Window, failed: Collection[str]) -> dict[str, Failure]:
+        """Bring the window to every target that has not failed yet; returns what stands against the others."""
+        found: dict[str, Failure] = {}
+        parcels = [parcel for parcel in deliver.parcels(self.ledger, window) if parcel.delivery.target not in failed]
+        for target, bound_for in groupby(parcels, lambda parcel: parcel.delivery.target):
+            try:
+                self._send_to(target, turn, list(bound_for))
+            except ExportError as error:
+                if error.code is Code.FENCED_OUT:
+                    raise
+                self.means.warn(f"{window.first_name} was not delivered to {target}: {error}")
+                found[target] = Failure(window, self._with_the_way_out(error, window))
+        if all(delivery.state.settled for delivery in self.ledger.deliveries(window.id)):
+            spool.discard(window)
+        return found
+
+    def _send_to(self, target: str, turn: Turn, parcels: Sequence[Parcel]) -> None:
         """Upload every part, then publish them in order: what has begun to appear can be finished without the spool."""
-        for target, bound_for in groupby(deliver.parcels(self.ledger, window), lambda parcel: parcel.delivery.target):
-            with closing(deliver.publisher_of(target, self.means.lookup)) as publisher:
-                sent = [self._step(steps.upload)(self.ledger, turn, publisher, parcel) for parcel in bound_for]
-                for parcel in sent:
-                    replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)
-                    self._step(steps.publish)(turn, publisher, parcel, replace=replace)
-                    self._step(steps.commit)(turn, parcel)
-        spool.discard(window)
+        with closing(deliver.publisher_of(target, self.means.lookup)) as publisher:
+            sent = [self._step(steps.upload)(self.ledger, turn, publisher, parcel) for parcel in parcels]
+            for parcel in sent:
+                replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)
+                self._step(steps.publish)(turn, publisher, parcel, replace=replace)
+                self._step(steps.commit)(turn, parcel)
 
     def _all_sent(self, window: Window) -> bool:
         """Whether nothing of the window is left to be uploaded."""

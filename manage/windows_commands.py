@@ -25,6 +25,9 @@ def ledger(
             help="Decide on a window: it arrived, it is to be sent once more, or it is given up.",
         ),
     ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="With --resolve: decide only on what goes to this one of its targets.")
+    ] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Go on, though source or ledger is another one.")] = False,
     restart: Annotated[
         str | None, typer.Option(metavar="start|now|MOMENT", help="Begin anew there, whatever was delivered.")
@@ -41,6 +44,8 @@ def ledger(
 
     if sum(asked is not None for asked in (resolve, restart, accept or None)) > 1:
         raise typer.BadParameter("one decision at a time: --resolve, --accept or --restart")
+    if target is not None and resolve is None:
+        raise typer.BadParameter("--target goes with --resolve", param_hint="--target")
     with output.failing(json):
         known = Ledger.default()
         if not known.windows(export_id, 1):
@@ -51,7 +56,7 @@ def ledger(
                 raise typer.BadParameter(f"{decision} is none of {', '.join(DECISIONS)}", param_hint="--resolve")
             if decision == "abandon":
                 output.confirm("the rows of this window will be in no file", yes)
-            window = resolve_window(known, export_id, window_id, decision)  # type: ignore[arg-type]
+            window = resolve_window(known, export_id, window_id, decision, target)  # type: ignore[arg-type]
             output.say(f"window {window.id[:8]} of {export_id} is {window.state.value}")
         if accept:
             accept_source(known, export_id)

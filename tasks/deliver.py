@@ -161,4 +161,5 @@ def _unknown(publisher: Publisher, parcel: Parcel) -> ExportError:
 
 def _resolve_hint(parcel: Parcel) -> str:
     window = parcel.window
-    return f"`exports ledger {window.export} --resolve {window.id[:8]} sent|again|abandon`"
+    asked = f"exports ledger {window.export} --resolve {window.id[:8]} sent|again|abandon"
+    return f"`{asked} --target {parcel.delivery.target}`"

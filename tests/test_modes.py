@@ -19,11 +19,12 @@ CURSORS: dict[str, dict[str, Any]] = {
 }
 TABLE = """CREATE TABLE orders (id int PRIMARY KEY, updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
                                 changed xid8 NOT NULL DEFAULT pg_current_xact_id())"""
+INDEXES = ["CREATE INDEX ON orders (updated_at)", "CREATE INDEX ON orders (changed)"]
 
 
 @pytest.fixture
 def orders(workshop: Workshop, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection]:
-    database = postgres.fresh_database(TABLE, "CREATE VIEW latest AS SELECT * FROM orders")
+    database = postgres.fresh_database(TABLE, *INDEXES, "CREATE VIEW latest AS SELECT * FROM orders")
     monkeypatch.setenv("CRM_PASSWORD", postgres.password)
     workshop.database("crm", postgres.url(database, password="{{ $CRM_PASSWORD }}"))
     with postgres.connect(database) as connection:

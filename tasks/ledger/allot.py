@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +14,7 @@ from sqlalchemy import Connection, Select, insert, select
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.naming import NameFields, beside_schedule, fill_part, render, render_folder
-from catalog.windows import Bounds, Frontier, Kind, State, Window, next_bounds
+from catalog.windows import Bounds, Frontier, Kind, State, Window, least_advanced, next_bounds
 from tasks.ledger import tables
 from tasks.ledger.records import DOWNLOADS, Allotment, moment_of, now_text, text_of, window_of
 
@@ -54,7 +55,7 @@ def allot(
         generation, bounds = going.generation, following
     window = _named(export, run_id, logical_time, kind, generation, bounds, frontier)
     _refuse_taken_name(connection, window, export)
-    _insert(connection, window, export.target or DOWNLOADS, frontier)
+    _insert(connection, window, _targets(export), frontier)
     return Allotment(window, None, frontier.held_by if frontier else None)
 
 
@@ -89,7 +90,7 @@ def windows(connection: Connection, query: Select[Any]) -> list[Window]:
         ids = [row["id"] for row in rows[begin : begin + 500]]
         for found in connection.execute(select(delivery.window, delivery.state).where(delivery.window.in_(ids))):
             states.setdefault(found.window, []).append(State(found.state))
-    return [window_of(row, min(states[row["id"]], key=list(State).index)) for row in rows]
+    return [window_of(row, least_advanced(states[row["id"]])) for row in rows]
 
 
 def _definition(connection: Connection, digest: str) -> Export:
@@ -123,7 +124,11 @@ def _named(
     )
 
 
-def _insert(connection: Connection, window: Window, target: str, frontier: Frontier | None) -> None:
+def _targets(export: Export) -> tuple[str, ...]:
+    return export.targets or (DOWNLOADS,)
+
+
+def _insert(connection: Connection, window: Window, targets: Sequence[str], frontier: Frontier | None) -> None:
     row = {
         "id": window.id,
         "export": window.export,
@@ -136,25 +141,23 @@ def _insert(connection: Connection, window: Window, target: str, frontier: Front
         "logical_time": text_of(window.logical_time),
         "definition": window.definition,
         "run_id": window.run_id,
-        "target": target,
+        "target": targets[0],
         "folder": window.folder,
         "file_name": window.file_name,
         "allotted_at": now_text(),
         "source": window.source,
         "held_by": frontier.held_by if frontier else None,
     }
-    planned = {"window": window.id, "target": target, "part": 1, "state": State.PLANNED, "updated_at": now_text()}
+    planned = {"window": window.id, "part": 1, "state": State.PLANNED, "updated_at": now_text()}
     connection.execute(insert(tables.window).values(row))
-    connection.execute(insert(tables.delivery).values(planned))
+    connection.execute(insert(tables.delivery), [{**planned, "target": target} for target in targets])
 
 
 def _refuse_taken_name(connection: Connection, window: Window, export: Export) -> None:
-    same = select(tables.window).filter_by(
-        export=window.export,
-        target=export.target or DOWNLOADS,
-        folder=window.folder,
-        file_name=window.file_name,
-    )
+    delivery = tables.delivery.c
+    there = select(delivery.window).where(delivery.target.in_(_targets(export)))
+    same = select(tables.window).filter_by(export=window.export, folder=window.folder, file_name=window.file_name)
+    same = same.where(tables.window.c.id.in_(there))
     if window.kind == "full":
         # A full export replaces its own earlier file. An unsettled one is no obstacle either: it is sent or superseded
         # before this one, and refusing the name would stop every run after a failed one.

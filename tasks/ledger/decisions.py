@@ -6,10 +6,10 @@ import os
 import socket
 from typing import Literal, get_args
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from catalog.errors import Code, ExportError
-from catalog.windows import State, Window
+from catalog.windows import State, Window, least_advanced
 from tasks.ledger import tables
 from tasks.ledger.connection import writing
 from tasks.ledger.extractions import plan_anew
@@ -26,37 +26,56 @@ DECISIONS: tuple[str, ...] = get_args(Decision)
 BY_HAND = "by hand"
 
 
-def resolve(turn: Turn, window: Window, decision: Decision, *, spool_stands: bool) -> None:
-    """Settle a window by a person's word, or have it sent once more.
+def resolve(turn: Turn, window: Window, decision: Decision, *, spool_stands: bool, target: str | None = None) -> None:
+    """Settle a window by a person's word, or have it sent once more; with `target`, only what is to go there.
 
     `sent`: it arrived, nothing more is done. `again`: the next run delivers it; the same bytes when `spool_stands`,
     else it is read again. `abandon`: it is given up, and its rows with it.
-    Raises ExportError STATUS_REFUSED when the window's state leaves nothing to decide.
+    Raises ExportError STATUS_REFUSED when the state leaves nothing to decide.
     """
-    allowed = {
-        "sent": window.state in (State.EXTRACTED, State.PUBLISHING, State.AMBIGUOUS),
-        "again": window.state in (State.PUBLISHING, State.AMBIGUOUS, State.ABANDONED, State.EXTRACTED),
-        "abandon": not window.state.settled,
-    }
-    if not allowed[decision]:
-        raise ExportError(
-            Code.STATUS_REFUSED,
-            f"window {window.id[:8]} is {window.state.value}, and `{decision}` has no meaning for it",
-            f"`exports ledger {window.export}` shows which windows are open",
-            export=window.export,
-        )
     delivery = tables.delivery
     open_states = [state for state in State if not state.settled] + [State.ABANDONED]
     with turn.writing() as connection:
+        state = window.state if target is None else _state_on(connection, window, target)
+        allowed = {
+            "sent": state in (State.EXTRACTED, State.PUBLISHING, State.AMBIGUOUS),
+            "again": state in (State.PUBLISHING, State.AMBIGUOUS, State.ABANDONED, State.EXTRACTED),
+            "abandon": not state.settled,
+        }
+        if not allowed[decision]:
+            where = f" on {target}" if target else ""
+            raise ExportError(
+                Code.STATUS_REFUSED,
+                f"window {window.id[:8]} is {state.value}{where}, and `{decision}` has no meaning for it",
+                f"`exports ledger {window.export}` shows which windows are open",
+                export=window.export,
+            )
         parts = update(delivery).filter_by(window=window.id).where(delivery.c.state.in_(open_states))
+        if target is not None:
+            parts = parts.filter_by(target=target)
         if decision == "sent":
             connection.execute(parts.values(state=State.COMMITTED, committed_by=BY_HAND, updated_at=now_text()))
         elif decision == "abandon":
             connection.execute(parts.values(state=State.ABANDONED, updated_at=now_text()))
-        elif spool_stands:
+        elif spool_stands or target is not None:
+            # Without the spool the window is read again, and what other targets have must turn out to be the same.
             connection.execute(parts.values(state=State.EXTRACTED, updated_at=now_text()))
         else:
             plan_anew(connection, [window.id])
+
+
+def _state_on(connection: Connection, window: Window, target: str) -> State:
+    delivery = tables.delivery.c
+    query = select(delivery.state).where(delivery.window == window.id, delivery.target == target)
+    states = [State(found) for found in connection.execute(query).scalars()]
+    if not states:
+        raise ExportError(
+            Code.STATUS_REFUSED,
+            f"window {window.id[:8]} does not go to {target}",
+            f"`exports ledger {window.export} --json` shows each window's targets",
+            export=window.export,
+        )
+    return least_advanced(states)
 
 
 def accept(ledger: Ledger, export_id: str) -> None:

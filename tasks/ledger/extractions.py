@@ -19,8 +19,8 @@ def record_extraction(
 ) -> None:
     """The window's final bytes stand in the spool; without files it is settled as empty, by this run.
 
-    Raises ExportError PUBLICATION_UNKNOWN when some of its parts went out already: read again, the parts would not be
-    the same ones.
+    What went out already stays as it is, when these are the same bytes: only the rest is still to be sent. Raises
+    ExportError PUBLICATION_UNKNOWN when they are not.
     """
     delivery, extraction = tables.delivery, tables.extraction
     columns = (delivery.c.target, delivery.c.part, delivery.c.state, delivery.c.temp_name, delivery.c.publishing_at)
@@ -36,9 +36,12 @@ def record_extraction(
     # No part is published before the last one is uploaded; version 1 did that, and knew no `publishing_at`.
     uploaded = [row for row in before if row.state == State.PUBLISHING and row.publishing_at is not None]
     if len(begun) > len(uploaded):
+        if _has_the_same(connection, window, files):
+            _have_the_rest_sent(connection, window, files)
+            return
         raise ExportError(
             Code.PUBLICATION_UNKNOWN,
-            f"some parts of {window.first_name} were delivered, and the spool has lost the others",
+            f"some of {window.first_name} was delivered, the spool has lost the rest, and read again it is another",
             f"`exports ledger {window.export} --resolve {window.id[:8]} again` sends all of it once more, "
             "`abandon` leaves it at what was delivered",
             export=window.export,
@@ -74,6 +77,23 @@ def record_extraction(
             connection.execute(insert(delivery).values(values))
     _record_findings(connection, window, findings)
     _have_later_ones_read_again(connection, window)
+
+
+def _has_the_same(connection: Connection, window: Window, files: Sequence[Extracted]) -> bool:
+    """Whether these are the bytes that were extracted before, part for part."""
+    columns = [tables.extraction.c[name] for name in ("part", "name", "bytes", "sha256")]
+    known = connection.execute(select(*columns).filter_by(window=window.id)).all()
+    found = [(file.part, file.name, file.bytes, file.sha256) for file in files]
+    return sorted(map(tuple, known)) == sorted(found)
+
+
+def _have_the_rest_sent(connection: Connection, window: Window, files: Sequence[Extracted]) -> None:
+    extraction, delivery = tables.extraction, tables.delivery
+    for file in files:
+        known = update(extraction).filter_by(window=window.id, part=file.part)
+        connection.execute(known.values(spool_path=str(file.path)))
+    unsent = update(delivery).filter_by(window=window.id).where(delivery.c.state.in_([State.PLANNED, State.EXTRACTED]))
+    connection.execute(unsent.values(state=State.EXTRACTED, updated_at=now_text()))
 
 
 def _have_later_ones_read_again(connection: Connection, window: Window) -> None:

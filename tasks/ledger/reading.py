@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Engine, RowMapping, Select, select
 
 from catalog.definition import Export
-from catalog.receipt import DeliveredFile
-from catalog.windows import State, Window
+from catalog.receipt import DeliveredFile, TargetState
+from catalog.windows import State, Window, least_advanced
 from tasks.ledger import tables
 from tasks.ledger.allot import newest_window, windows
 from tasks.ledger.connection import exists, open_engine, reading
@@ -79,23 +79,44 @@ class LedgerReading:
         query = select(tables.delivery).filter_by(window=window_id)
         return [delivery_of(row) for row in self._read(query.order_by("target", "part"))]
 
+    def target_states(self, window_id: str) -> list[TargetState]:
+        """How far the window has come on each of its targets."""
+        return _by_target(self.deliveries(window_id))
+
     def extracted(self, window_id: str) -> list[Extracted]:
         """The window's extracted parts, in order; its manifest comes last."""
         query = select(tables.extraction).filter_by(window=window_id).order_by("part")
         return [extracted_of(row) for row in self._read(query)]
 
     def parts_of_export(self, export_id: str) -> dict[str, list[tuple[Extracted, Delivery | None]]]:
-        """The extracted parts of all the export's windows, by the window's id, each with its delivery."""
-        of_export = tables.window.c.export == export_id
-        delivery, extraction = tables.delivery, tables.extraction
-        deliveries = self._read(select(delivery).join(tables.window).where(of_export))
-        by_part = {(row["window"], row["part"]): delivery_of(row) for row in deliveries}
+        """The extracted parts of all the export's windows, by the window's id.
+
+        Each has the delivery of it that has the longest way to go.
+        """
+        by_part: dict[tuple[str, int], Delivery] = {}
+        for delivery in self._deliveries_of_export(export_id):
+            other = by_part.setdefault((delivery.window, delivery.part), delivery)
+            if least_advanced([delivery.state, other.state]) is not other.state:
+                by_part[delivery.window, delivery.part] = delivery
+        extraction, of_export = tables.extraction, tables.window.c.export == export_id
         extracted = self._read(select(extraction).join(tables.window).where(of_export).order_by(extraction.c.part))
         found: dict[str, list[tuple[Extracted, Delivery | None]]] = {}
         for row in extracted:
             part = (extracted_of(row), by_part.get((row["window"], row["part"])))
             found.setdefault(row["window"], []).append(part)
         return found
+
+    def targets_of_export(self, export_id: str) -> dict[str, list[TargetState]]:
+        """How far all the export's windows have come on each of their targets, by the window's id."""
+        by_window: dict[str, list[Delivery]] = {}
+        for delivery in self._deliveries_of_export(export_id):
+            by_window.setdefault(delivery.window, []).append(delivery)
+        return {window: _by_target(deliveries) for window, deliveries in by_window.items()}
+
+    def _deliveries_of_export(self, export_id: str) -> list[Delivery]:
+        delivery = tables.delivery
+        query = select(delivery).join(tables.window).where(tables.window.c.export == export_id)
+        return [delivery_of(row) for row in self._read(query.order_by(delivery.c.target, delivery.c.part))]
 
     def holders(self, export_id: str) -> dict[str, str]:
         """Who kept the upper bounds of the export's windows back, in words, by the window's id."""
@@ -193,3 +214,10 @@ class LedgerReading:
             return []
         with reading(self.engine) as connection:
             return windows(connection, query)
+
+
+def _by_target(deliveries: Sequence[Delivery]) -> list[TargetState]:
+    states: dict[str, list[State]] = {}
+    for delivery in deliveries:
+        states.setdefault(delivery.target, []).append(delivery.state)
+    return [TargetState(target, least_advanced(found).lower()) for target, found in states.items()]
