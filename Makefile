@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AZURITE := .exports/servers/node_modules/.bin/azurite-blob
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: install install-dev demo test soak bench lint lock pictures clean
+.PHONY: install install-dev demo test test-servers soak bench lint lock pictures clean
 
 install: $(VENV)/.installed
 
@@ -17,6 +18,10 @@ demo: install
 
 test: lint
 	$(BIN)/pytest
+
+# With servers that no package index for Python has: this installs them, and one that is missing is a failure.
+test-servers: install-dev $(AZURITE)
+	CI=true $(BIN)/pytest -m servers
 
 # Long, and each proof says how long; `make soak SEED=7` makes the same choices again.
 soak: install-dev
@@ -36,7 +41,7 @@ lint: install-dev
 # Exact pins for every supported Python in one file, without index addresses.
 lock: install-dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra build -o requirements.txt pyproject.toml
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra build --extra sftp --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra build --extra sftp --extra s3 --extra azure --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
 
 # Needs a Chromium, and the demo run before.
 pictures: install-dev
@@ -44,6 +49,10 @@ pictures: install-dev
 
 clean:
 	rm -rf $(VENV) .exports .mypy_cache .ruff_cache .pytest_cache *.egg-info
+
+$(AZURITE):
+	command -v npm >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends npm >/dev/null)
+	npm install --silent --no-audit --no-fund --prefix .exports/servers azurite@3.35.0
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -8,25 +8,33 @@ import pytest
 # Before Prefect is imported: its log lines stay off the console, as for `exports run` in a pipe.
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
+from azure_server import azurite
 from gated_source import gated
 from ledgers import ledger, ledger_url
 from mariadb_server import mariadb
 from postgres_server import postgres
 from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
-from publishers import drop, opener, publisher, spool_file
+from publishers import drop, folder_publisher, opener, place, publisher, spool_file
+from s3_meddler import meddler
+from s3_server import bucket, seaweedfs
 from sftp_server import openssh, sftp_server, ssh_keys
 from small_disk import small_disk
 from tcp_proxy import proxies
 from workshop import workshop
 
 __all__ = [
+    "azurite",
+    "bucket",
     "drop",
+    "folder_publisher",
     "gated",
     "ledger",
     "ledger_url",
     "mariadb",
+    "meddler",
     "opener",
     "openssh",
+    "place",
     "postgres",
     "prefect",
     "prefect_home",
@@ -34,6 +42,7 @@ __all__ = [
     "prefect_worker",
     "proxies",
     "publisher",
+    "seaweedfs",
     "sftp_server",
     "small_disk",
     "spool_file",

@@ -1,4 +1,4 @@
-"""Every publisher there is, each opened on a folder of this machine, and what their tests put on them."""
+"""Every publisher there is, each on a place that can be looked at from outside, and what their tests put there."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+from azure_server import Azurite
+from s3_server import SeaweedFs
 from sftp_server import OpenSsh, SftpServer
 
 from tasks.publish import Publisher
-from tasks.publish.contract import temp_name
+from tasks.publish.contract import Promise, temp_name
 from tasks.publish.local import LocalPublisher
 
 CONTENT = b"id\n1\n" * 100_000
@@ -21,6 +24,47 @@ NAME, TEMP = "orders.csv", temp_name("orders.csv", "w1", "u1")
 
 #: A publisher on a folder below the test's own.
 Opener = Callable[[Path], Publisher]
+
+
+class Place(Protocol):
+    """A target of one test's own, empty at first, as others than its publisher see it."""
+
+    promise: Promise
+
+    def publisher(self, folder: str = "drop") -> Publisher:
+        """A publisher on that folder of it."""
+
+    def publisher_nowhere(self) -> Publisher:
+        """A publisher on a place that nobody made, `unmounted` by name."""
+
+    def files(self) -> dict[str, bytes]:
+        """Everything that can be seen below the folder `drop`, hidden files too."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """What another one writes there."""
+
+
+class FolderPlace:
+    """A folder of this machine."""
+
+    promise: Promise = "exactly once"
+
+    def __init__(self, opener: Opener, folder: Path) -> None:
+        self._opener, self._folder = opener, folder
+        (folder / "drop").mkdir(exist_ok=True)
+
+    def publisher(self, folder: str = "drop") -> Publisher:
+        return self._opener(self._folder / folder)
+
+    def publisher_nowhere(self) -> Publisher:
+        return self._opener(self._folder / "unmounted")
+
+    def files(self) -> dict[str, bytes]:
+        assert not (self._folder / "unmounted").exists()
+        return files_in(self._folder / "drop")
+
+    def write(self, name: str, data: bytes) -> None:
+        (self._folder / "drop" / name).write_bytes(data)
 
 
 def local_folders(request: pytest.FixtureRequest) -> Opener:
@@ -55,7 +99,17 @@ def openssh_folders(request: pytest.FixtureRequest) -> Opener:
     return server.publisher
 
 
-#: Every publisher; another protocol's goes here.
+def s3_bucket(request: pytest.FixtureRequest) -> Place:
+    server: SeaweedFs = request.getfixturevalue("seaweedfs")
+    return server.place()
+
+
+def azure_container(request: pytest.FixtureRequest) -> Place:
+    server: Azurite = request.getfixturevalue("azurite")
+    return server.place()
+
+
+#: Every publisher whose target is a folder somewhere.
 OPENERS = {
     "local": local_folders,
     "local without links": folders_without_links,
@@ -65,10 +119,29 @@ OPENERS = {
 }
 
 
+def folder_place(opener: Callable[[pytest.FixtureRequest], Opener]) -> Callable[[pytest.FixtureRequest], Place]:
+    return lambda request: FolderPlace(opener(request), request.getfixturevalue("tmp_path"))
+
+
+#: Every publisher there is; another protocol's goes here, or above.
+PLACES = [
+    *(pytest.param(folder_place(opener), id=name) for name, opener in OPENERS.items()),
+    pytest.param(s3_bucket, id="s3 of SeaweedFS"),
+    pytest.param(azure_container, id="abfs of Azurite", marks=pytest.mark.servers),
+]
+
+
 @pytest.fixture(params=list(OPENERS.values()), ids=list(OPENERS))
 def opener(request: pytest.FixtureRequest) -> Opener:
-    """Opens publishers of one protocol."""
+    """Opens publishers of one protocol on folders."""
     found: Opener = request.param(request)
+    return found
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> Place:
+    """A target of one protocol."""
+    found: Place = request.param(request)
     return found
 
 
@@ -76,13 +149,20 @@ def opener(request: pytest.FixtureRequest) -> Opener:
 def drop(tmp_path: Path) -> Path:
     """The target's folder, as this machine sees it."""
     folder = tmp_path / "drop"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     return folder
 
 
 @pytest.fixture
-def publisher(opener: Opener, drop: Path) -> Iterator[Publisher]:
-    """A publisher on an empty target."""
+def publisher(place: Place) -> Iterator[Publisher]:
+    """A publisher on an empty target of any protocol."""
+    with closing(place.publisher()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def folder_publisher(opener: Opener, drop: Path) -> Iterator[Publisher]:
+    """A publisher on an empty folder."""
     with closing(opener(drop)) as opened:
         yield opened
 
@@ -94,6 +174,13 @@ def spool_file(tmp_path: Path) -> Path:
     path.touch(mode=0o600)
     path.write_bytes(CONTENT)
     return path
+
+
+def uploaded(publisher: Publisher, path: Path, folder: str = "", name: str = NAME, upload: str = "u1") -> str:
+    """Upload a file that is to have the name; returns its temp name."""
+    temp = publisher.begin(folder, name, temp_name(name, "w1", upload))
+    publisher.put(path, folder, temp)
+    return temp
 
 
 def content(publisher: Publisher, folder: str, name: str) -> tuple[int, str] | None:

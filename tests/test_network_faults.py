@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -10,10 +9,10 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from ledgers import a_run, allotted, hour, incremental, spooled
+from one_run import a_turn, run_once
 from postgres_server import Postgres
 from publishers import files_in
 from sftp_server import TIMEOUTS, SftpServer
@@ -22,12 +21,11 @@ from sqlalchemy import event
 from tcp_proxy import Direction, Fault, Proxies, TcpProxy
 
 from catalog.connections import Database
-from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds, State, Window
-from tasks import deliver, spool
+from tasks import deliver
 from tasks.extract import extract
-from tasks.ledger import Ledger, Turn
+from tasks.ledger import Ledger
 from tasks.publish import Publisher
 from tasks.publish.local import LocalPublisher
 
@@ -75,37 +73,6 @@ class Delivery:
     def is_done(self) -> bool:
         """The file is there, alone and whole, and the ledger says so."""
         return self.state is State.COMMITTED and files_in(self.drop) == {NAME: self.content}
-
-
-def run_once(
-    ledger_url: str,
-    export: Export,
-    run_id: str,
-    folder: Path,
-    content: bytes,
-    publisher: Publisher,
-    replace: bool = False,
-    before_publish: Callable[[], object] = int,
-) -> None:
-    """Allot, extract, upload, publish and commit, whatever of it is not done yet."""
-    ledger = Ledger(ledger_url)
-    window = allotted(ledger, export, hour(0), run_id)
-    with a_turn(ledger, run_id, folder) as turn:
-        if window.state is not State.PUBLISHING and not spool.stands(ledger.extracted(window.id)):
-            turn.record_extracted(window, spooled(folder / "spool", window, content))
-        for parcel in deliver.parcels(ledger, window):
-            sent = deliver.upload(ledger, turn, publisher, parcel)
-            before_publish()
-            deliver.publish(turn, publisher, sent, replace=replace)
-            deliver.commit(turn, sent)
-
-
-@contextmanager
-def a_turn(ledger: Ledger, run_id: str, folder: Path) -> Iterator[Turn]:
-    """A turn at the work; each run here has a ledger of its own, and what was seen of one says nothing of another."""
-    seen = {"EXPORTS_SPOOL": str(folder / "seen" / run_id)}
-    with mock.patch.dict(os.environ, seen), ledger.take_turn("orders", run_id, wait_seconds=0) as turn:
-        yield turn
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fsspec.core import split_protocol
@@ -21,14 +22,37 @@ def _local(name: str, url: str, options: dict[str, Any]) -> Publisher:
 
 
 def _sftp(name: str, url: str, options: dict[str, Any]) -> Publisher:
-    try:
+    with _needing(name, "paramiko"):
         from tasks.publish.sftp import SftpPublisher
         from tasks.publish.sftp_login import read_login
+    return SftpPublisher(read_login(name, url, options))
+
+
+def _s3(name: str, url: str, options: dict[str, Any]) -> Publisher:
+    with _needing(name, "botocore"):
+        from tasks.publish.s3 import S3Publisher
+        from tasks.publish.s3_bucket import read_bucket
+    return S3Publisher(read_bucket(name, url, options))
+
+
+def _abfs(name: str, url: str, options: dict[str, Any]) -> Publisher:
+    with _needing(name, "azure-storage-blob"):
+        from tasks.publish.abfs import AbfsPublisher
+        from tasks.publish.abfs_container import read_container
+    return AbfsPublisher(read_container(name, url, options))
+
+
+@contextmanager
+def _needing(name: str, distribution: str) -> Iterator[None]:
+    """Imports that only this target needs."""
+    try:
+        yield
     except ImportError as error:
         raise ExportError(
-            Code.DRIVER_MISSING, f"the target {name} needs the Python package {error.name}", "pip install paramiko"
+            Code.DRIVER_MISSING,
+            f"the target {name} needs the Python package {error.name}",
+            f"pip install {distribution}",
         ) from error
-    return SftpPublisher(read_login(name, url, options))
 
 
 #: By protocol: a target's name, URL and options, both with their secrets resolved, to its publisher.
@@ -36,6 +60,10 @@ _PUBLISHERS: dict[str, Callable[[str, str, dict[str, Any]], Publisher]] = {
     "file": _local,
     "local": _local,
     "sftp": _sftp,
+    "s3": _s3,
+    "s3a": _s3,
+    "abfs": _abfs,
+    "az": _abfs,
 }
 
 

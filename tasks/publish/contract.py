@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,17 @@ from typing import Literal, Protocol
 
 from catalog.errors import Code, ExportError
 
+#: `may ask`: when temp and final name are both gone, what happened cannot be told, and a person is asked.
 Promise = Literal["exactly once", "may ask"]
+_TEMP = re.compile(r"\.(?P<name>.+)\.[^.]+\.[^.]+\.part")
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
     """What stands under a name: its size in bytes, its SHA-256 (hex) on demand, and since when (ISO 8601).
 
-    `sha256` raises ExportError TARGET_UNREACHABLE when the file is gone by then.
+    `sha256` raises ExportError TARGET_UNREACHABLE when the file is gone by then. Of an upload to an object store, which
+    nobody can read before it is published, it raises TARGET_DENIED.
     """
 
     size: int
@@ -38,10 +42,17 @@ class Publisher(Protocol):
     def check(self, folder: str = "") -> None:
         """The folder is there and can be written."""
 
+    def begin(self, folder: str, name: str, temp_name: str) -> str:
+        """Begin an upload of what will be `name`; the temp name by which the other methods know it from now on.
+
+        The ledger has it before the first byte is sent. An object store adds what it calls the upload itself.
+        """
+        return temp_name
+
     def put(self, local: Path, folder: str, temp_name: str) -> None:
         """Bring every byte of `local` under a name that no consumer reads, flushed, its size verified.
 
-        What stood under that name before is replaced. Raises ExportError UPLOAD_MISMATCH.
+        Once for each upload that was begun. Raises ExportError UPLOAD_MISMATCH.
         """
 
     def stat(self, folder: str, name: str) -> Stat | None:
@@ -54,7 +65,7 @@ class Publisher(Protocol):
         """
 
     def remove(self, folder: str, name: str) -> None:
-        """Remove a file; one that is not there is fine."""
+        """Remove a file, or give up an upload; one that is not there is fine."""
 
     def close(self) -> None:
         """Give up the connection, if there is one."""
@@ -77,3 +88,9 @@ def file_exists(publisher: Publisher, folder: str, name: str) -> ExportError:
 def temp_name(name: str, window_id: str, upload: str) -> str:
     """The name under which a file is uploaded: beside the final one, hidden, the window's own and this upload's."""
     return f".{name}.{window_id}.{upload}.part"
+
+
+def final_name(temp: str) -> str | None:
+    """The name that a file uploaded under this one gets, or None when it is no temp name."""
+    found = _TEMP.fullmatch(temp)
+    return found["name"] if found else None

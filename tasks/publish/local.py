@@ -15,14 +15,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 from catalog.errors import Code, ExportError
 from tasks.durable import flush_folder
-from tasks.publish.contract import Promise, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Stat, file_exists
 from tasks.publish.no_clobber import rename_to_free_name
 from tasks.spool import digest
 
 _CANNOT_LINK = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV}
 
 
-class LocalPublisher:
+class LocalPublisher(Publisher):
     """Drops files into a local folder, which must exist: an unmounted disk must not turn into a new folder."""
 
     promise: Promise = "exactly once"

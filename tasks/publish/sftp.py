@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Stat, file_exists
 from tasks.publish.sftp_client import BLOCK, Client, Status, StatusError
 from tasks.publish.sftp_connect import Connection, Timeouts, connect
 from tasks.publish.sftp_errors import FROM_OUTSIDE, translate
@@ -23,7 +23,7 @@ from tasks.publish.sftp_login import Login
 T = TypeVar("T")
 
 
-class SftpPublisher:
+class SftpPublisher(Publisher):
     """Drops files into a folder of an SFTP server, which must exist.
 
     It connects when it is first used, and again when the connection has died since. Besides what the contract names,
