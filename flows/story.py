@@ -141,6 +141,8 @@ class Story:
         """Upload every part, then publish them in order: what has begun to appear can be finished without the spool."""
         for target, bound_for in groupby(deliver.parcels(self.ledger, window), lambda parcel: parcel.delivery.target):
             with closing(deliver.publisher_of(target, self.means.lookup)) as publisher:
+                if publisher.warning is not None:
+                    self.means.warn(f"target {target}: {publisher.warning}")
                 sent = [self._step(steps.upload)(self.ledger, turn, publisher, parcel) for parcel in bound_for]
                 for parcel in sent:
                     replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)

@@ -8,6 +8,7 @@ import pytest
 # Before Prefect is imported: its log lines stay off the console, as for `exports run` in a pipe.
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
+from ftp_server import authority, ftp_servers
 from gated_source import gated
 from ledgers import ledger, ledger_url
 from mariadb_server import mariadb
@@ -20,7 +21,9 @@ from tcp_proxy import proxies
 from workshop import workshop
 
 __all__ = [
+    "authority",
     "drop",
+    "ftp_servers",
     "gated",
     "ledger",
     "ledger_url",

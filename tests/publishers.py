@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from ftp_server import Kind
 from sftp_server import OpenSsh, SftpServer
 
 from tasks.publish import Publisher
@@ -55,6 +56,21 @@ def openssh_folders(request: pytest.FixtureRequest) -> Opener:
     return server.publisher
 
 
+def ftp_folders(kind: Kind) -> Callable[[pytest.FixtureRequest], Opener]:
+    def folders(request: pytest.FixtureRequest) -> Opener:
+        opener: Opener = request.getfixturevalue("ftp_servers")(kind).publisher
+        return opener
+
+    return folders
+
+
+def folders_of_an_old_ftp_server(request: pytest.FixtureRequest) -> Opener:
+    server = request.getfixturevalue("ftp_servers")("explicit")
+    server.lacks("MLST", "MLSD")
+    opener: Opener = server.publisher
+    return opener
+
+
 #: Every publisher; another protocol's goes here.
 OPENERS = {
     "local": local_folders,
@@ -62,6 +78,10 @@ OPENERS = {
     "local without a rename to a free name": folders_without_such_a_rename,
     "sftp of asyncssh": asyncssh_folders,
     "sftp of OpenSSH": openssh_folders,
+    "ftps": ftp_folders("explicit"),
+    "ftps, implicit": ftp_folders("implicit"),
+    "ftps without MLST": folders_of_an_old_ftp_server,
+    "ftp": ftp_folders("plain"),
 }
 
 

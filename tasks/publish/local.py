@@ -26,6 +26,7 @@ class LocalPublisher:
     """Drops files into a local folder, which must exist: an unmounted disk must not turn into a new folder."""
 
     promise: Promise = "exactly once"
+    warning: str | None = None
 
     def __init__(self, root: Path) -> None:
         self._root = root
