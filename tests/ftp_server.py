@@ -27,7 +27,7 @@ from tasks.publish.timeouts import Timeouts
 
 Kind = Literal["explicit", "implicit", "plain"]
 #: Short, so that a test of a server that is silent does not take long, and enough for a machine that is busy.
-TIMEOUTS = Timeouts(connect=10, login=10, answer=4)
+TIMEOUTS = Timeouts(connect=10, login=10, answer=4, end=15)
 USER, PASSWORD = "drop", "pa@s:s/word"
 
 
@@ -213,6 +213,9 @@ class _PlainData(DTPHandler):
 
 
 class _TlsData(TLS_DTPHandler):
+    # Its own, for TLS, closes the file that cannot be written and answers nothing.
+    handle_error = DTPHandler.handle_error
+
     def __init__(self, sock: Any, cmd_channel: Any) -> None:
         super().__init__(sock, cmd_channel)
         self._weakness: FtpServer = cmd_channel.weakness

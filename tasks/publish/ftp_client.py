@@ -106,16 +106,8 @@ class Client(ftplib.FTP):
 
     def has_name(self, folder: str, name: str) -> bool:
         """Whether something has that name, also what is no file: a link that leads nowhere, or a folder."""
-        path = posixpath.join(folder, name)
-        if self.look_at(path) is not None:
-            return True
-        try:
-            # Asked because it sees links and folders too, where MLST and SIZE may not; nothing is renamed by it.
-            self.sendcmd(f"RNFR {path}")
-        except ftplib.error_perm:
-            return False
-        # Some say yes to any name, and look only when the other name comes.
-        return name in self._names(folder)
+        # The list has links and folders too, where MLST and SIZE may not; asking by RNFR makes ProFTPD wait for RNTO.
+        return self.look_at(posixpath.join(folder, name)) is not None or name in self._names(folder)
 
     def is_folder(self, path: str) -> bool:
         """Whether the folder is there and may be entered."""
@@ -164,7 +156,7 @@ class Client(ftplib.FTP):
                 while block := wire.recv(_BLOCK):
                     data += block
         except (ftplib.error_perm, ftplib.error_temp) as error:
-            # How some servers say that there are none.
+            # How some servers say that there are none, and others that lists are not for everybody.
             if reply_code(error) in (450, 550):
                 return set()
             raise
@@ -188,6 +180,7 @@ class Client(ftplib.FTP):
                 wire.settimeout(self._timeouts.answer)
                 wire = self._protected(wire, session=getattr(self.sock, "session", None))
                 yield wire
+                wire.settimeout(self._timeouts.end)
                 _end(wire)
             except OSError as error:
                 wire.close()
@@ -195,7 +188,9 @@ class Client(ftplib.FTP):
                 raise
         finally:
             wire.close()
+        self.sock.settimeout(self._timeouts.end)
         self.voidresp()
+        self.sock.settimeout(self._timeouts.answer)
 
     def _ask_why(self, error: OSError) -> None:
         """Raises what the server has against the transfer whose data connection was lost, if it says so."""

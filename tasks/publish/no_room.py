@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import re
 
-_FULL = re.compile(r"no space|quota|disk (is )?full|not enough space|insufficient (disk )?space", re.IGNORECASE)
+_FULL = re.compile(
+    r"no space|quota|disk (is )?full|not enough space|insufficient (disk )?space"
+    # vsftpd's, for every file that it cannot go on writing.
+    r"|failure writing to local file",
+    re.IGNORECASE,
+)
 
 
 def says_full(text: str) -> bool:
