@@ -89,6 +89,10 @@ class FtpServer:
         known = self._handler.proto_cmds
         self._handler.proto_cmds = {name: what for name, what in known.items() if name not in commands}
 
+    def speaks(self, encoding: str) -> None:
+        """Its words, and the names it hears, are in that encoding."""
+        self._handler.encoding = encoding
+
     def start(self) -> None:
         """Listen; again on the same port."""
         loop = IOLoop()
@@ -233,7 +237,6 @@ class _TlsData(TLS_DTPHandler):
         if limit is None:
             return int(super().send(data))
         sent = int(super().send(data[:limit]))
-        os.close(os.dup(self.socket.fileno()))
         self.socket.sock_shutdown(2)
         return sent
 

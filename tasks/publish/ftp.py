@@ -15,9 +15,9 @@ from pathlib import Path
 
 from catalog.errors import Code, ExportError
 from tasks.publish.contract import Promise, Stat, file_exists
-from tasks.publish.ftp_client import Client, is_missing, reply_code
+from tasks.publish.ftp_client import NOT_SERVED, Client, is_missing, reply_code
 from tasks.publish.ftp_connect import connect
-from tasks.publish.ftp_errors import FROM_OUTSIDE, NOT_SERVED, answer_of, translate
+from tasks.publish.ftp_errors import FROM_OUTSIDE, answer_of, translate
 from tasks.publish.ftp_login import Login
 from tasks.publish.timeouts import Timeouts
 
@@ -77,17 +77,7 @@ class FtpPublisher:
     def stat(self, folder: str, name: str) -> Stat | None:
         """What stands under the name, or None."""
         with self._use("look at", folder, name) as client:
-            try:
-                found = client.look_at(self._path(folder, name))
-            except ftplib.error_perm as error:
-                if reply_code(error) not in NOT_SERVED:
-                    raise
-                raise ExportError(
-                    Code.TARGET_UNSUPPORTED,
-                    f"{self.identity} cannot tell how long a file is (it has neither MLST nor SIZE), "
-                    "so no upload can be checked",
-                    "let its owner allow one of them, or choose another target",
-                ) from None
+            found = client.look_at(self._path(folder, name))
         if found is None:
             return None
         return Stat(found.size, partial(self._digest, folder, name, found.size), _moment(found.modified))

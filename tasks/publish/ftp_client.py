@@ -21,6 +21,8 @@ from tasks.publish.timeouts import Timeouts
 
 _BLOCK = 64 * 1024
 _KEEPALIVE_SECONDS = 30
+#: Replies to commands that a server does not have.
+NOT_SERVED = (500, 502, 504)
 _DENIED = re.compile(r"denied|permission|not allowed|forbidden|privilege", re.IGNORECASE)
 
 
@@ -93,7 +95,7 @@ class Client(ftplib.FTP):
         """What stands there, or None."""
         try:
             facts = self._facts(path) if "MLST" in self._features else {}
-            size = facts.get("size") or self._number("SIZE", path)
+            size = facts.get("size") or self._size(path)
         except ftplib.error_perm as error:
             if is_missing(error):
                 return None
@@ -140,6 +142,14 @@ class Client(ftplib.FTP):
             raise ftplib.error_proto("the answer to MLST has no facts")
         pairs = (fact.partition("=") for fact in lines[1].strip().split(" ")[0].split(";"))
         return {key.lower(): value for key, _, value in pairs if key}
+
+    def _size(self, path: str) -> str:
+        try:
+            return self._number("SIZE", path)
+        except ftplib.error_perm as error:
+            if reply_code(error) in NOT_SERVED:
+                raise UnknownSizeError(str(error)) from None
+            raise
 
     def _number(self, command: str, path: str) -> str:
         answer = self.sendcmd(f"{command} {path}")
@@ -210,6 +220,10 @@ class Client(ftplib.FTP):
         self.sock = wire
         # A server's own words may be in any encoding; what matters in them are the digits.
         self.file = wire.makefile("r", encoding=self.encoding, errors="replace")
+
+
+class UnknownSizeError(ftplib.error_perm):
+    """The server cannot tell how long a file is: it has neither MLST nor SIZE."""
 
 
 class DataConnectionError(OSError):

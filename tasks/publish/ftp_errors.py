@@ -6,7 +6,7 @@ import ftplib
 import ssl
 
 from catalog.errors import Code, ExportError
-from tasks.publish.ftp_client import DataConnectionError, reply_code
+from tasks.publish.ftp_client import DataConnectionError, UnknownSizeError, reply_code
 from tasks.publish.ftp_login import Login
 from tasks.publish.no_room import says_full
 
@@ -22,8 +22,6 @@ _BY_REPLY: dict[int, Code] = {
     534: Code.CERTIFICATE_INVALID,
     536: Code.CERTIFICATE_INVALID,
 }
-#: Replies to commands that a server does not have.
-NOT_SERVED = (500, 502, 504)
 _LONGEST = 300
 
 _HINTS: dict[Code, str] = {
@@ -31,6 +29,7 @@ _HINTS: dict[Code, str] = {
     Code.TARGET_DENIED: "see that {root} is there and that {user} may write and rename in it, then relaunch",
     Code.TARGET_FULL: "make room on the target, then relaunch",
     Code.TARGET_UNREACHABLE: "see that the server runs, and that this machine may reach it and its passive data ports",
+    Code.TARGET_UNSUPPORTED: "no upload can be checked there: have MLST or SIZE allowed, or choose another target",
     Code.CERTIFICATE_INVALID: "use the host name of the certificate, and in ca_file the authority that signed it; "
     "an expired one is its owner's to renew",
 }
@@ -54,6 +53,8 @@ def answer_of(error: Exception, login: Login) -> str:
 def _code(error: Exception) -> Code:
     if isinstance(error, ssl.SSLCertVerificationError):
         return Code.CERTIFICATE_INVALID
+    if isinstance(error, UnknownSizeError):
+        return Code.TARGET_UNSUPPORTED
     reply = reply_code(error)
     if reply is None or reply < 400:
         return Code.TARGET_UNREACHABLE
