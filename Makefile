@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DO_NOT_TRACK := 1
 
-.PHONY: install install-dev demo test soak bench lint lock pictures clean
+.PHONY: install install-dev demo test test-servers soak bench lint lock pictures clean
 
 install: $(VENV)/.installed
 
@@ -17,6 +17,14 @@ demo: install
 
 test: lint
 	$(BIN)/pytest
+
+# Needs root and Debian, which lets one FTP server be installed at a time: the other is only unpacked.
+test-servers: install-dev
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends proftpd-core proftpd-mod-crypto libwrap0
+	mkdir -p .exports/servers
+	cd .exports/servers && apt-get download -qq vsftpd && dpkg-deb -x vsftpd_*.deb vsftpd && rm vsftpd_*.deb
+	$(BIN)/pytest -m servers
 
 # Long, and each proof says how long; `make soak SEED=7` makes the same choices again.
 soak: install-dev

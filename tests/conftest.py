@@ -8,6 +8,7 @@ import pytest
 # Before Prefect is imported: its log lines stay off the console, as for `exports run` in a pipe.
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
+from debian_ftp_servers import debian_ftp_servers
 from ftp_server import authority, ftp_servers
 from gated_source import gated
 from ledgers import ledger, ledger_url
@@ -22,6 +23,7 @@ from workshop import workshop
 
 __all__ = [
     "authority",
+    "debian_ftp_servers",
     "drop",
     "ftp_servers",
     "gated",

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from debian_ftp_servers import PROFTPD, VSFTPD
 from ftp_server import Kind
 from sftp_server import OpenSsh, SftpServer
 
@@ -71,6 +72,14 @@ def folders_of_an_old_ftp_server(request: pytest.FixtureRequest) -> Opener:
     return opener
 
 
+def debian_ftp_folders(program: Path) -> Callable[[pytest.FixtureRequest], Opener]:
+    def folders(request: pytest.FixtureRequest) -> Opener:
+        opener: Opener = request.getfixturevalue("debian_ftp_servers")(program).publisher
+        return opener
+
+    return folders
+
+
 #: Every publisher; another protocol's goes here.
 OPENERS = {
     "local": local_folders,
@@ -83,9 +92,21 @@ OPENERS = {
     "ftps without MLST": folders_of_an_old_ftp_server,
     "ftp": ftp_folders("plain"),
 }
+#: On servers that `make test-servers` installs.
+OPENERS_ON_SERVERS = {
+    "ftps of ProFTPD": debian_ftp_folders(PROFTPD),
+    "ftps of vsftpd": debian_ftp_folders(VSFTPD),
+}
+#: Whose servers show no link that leads nowhere, by any question.
+BLIND_TO_LINKS = {"ftps of ProFTPD"}
 
 
-@pytest.fixture(params=list(OPENERS.values()), ids=list(OPENERS))
+@pytest.fixture(
+    params=[
+        *(pytest.param(opener, id=name) for name, opener in OPENERS.items()),
+        *(pytest.param(opener, id=name, marks=pytest.mark.servers) for name, opener in OPENERS_ON_SERVERS.items()),
+    ]
+)
 def opener(request: pytest.FixtureRequest) -> Opener:
     """Opens publishers of one protocol."""
     found: Opener = request.param(request)
