@@ -95,7 +95,9 @@ class Client(ftplib.FTP):
         """What stands there, or None."""
         try:
             facts = self._facts(path) if "MLST" in self._features else {}
-            size = facts.get("size") or self._size(path)
+            size = facts.get("size", "")
+            if not size.isdecimal():
+                size = self._size(path)
         except ftplib.error_perm as error:
             if is_missing(error):
                 return None
