@@ -86,7 +86,9 @@ class FtpPublisher:
         """Rename the temp, after a look at the final name unless `replace`."""
         temp, final = self._path(folder, temp_name), self._path(folder, name)
         with self._use("publish", folder, name) as client:
-            if not replace and client.has_name(self._path(folder), name):
+            # Without a temp the rename is refused anyway. With one the list is not empty: before an empty one some
+            # servers (pyftpdlib) hang up before TLS has begun, which looks like a cut.
+            if not replace and client.look_at(temp) is not None and client.has_name(self._path(folder), name):
                 raise file_exists(self, folder, name)
             try:
                 client.rename(temp, final)
@@ -158,6 +160,9 @@ class FtpPublisher:
 
     def _digest(self, folder: str, name: str, size: int) -> str:
         found = hashlib.sha256()
+        if size == 0:
+            # Not read, for the same reason.
+            return found.hexdigest()
         with self._use("read", folder, name) as client:
             try:
                 read = client.read_file(self._path(folder, name), found.update)
