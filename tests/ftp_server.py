@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import threading
@@ -25,6 +26,8 @@ from tasks.publish.ftp import FtpPublisher
 from tasks.publish.ftp_login import read_login
 from tasks.publish.timeouts import Timeouts
 
+# Each command is a line of its log.
+logging.getLogger("pyftpdlib").setLevel(logging.ERROR)
 Kind = Literal["explicit", "implicit", "plain"]
 #: Short, so that a test of a server that is silent does not take long, and enough for a machine that is busy.
 TIMEOUTS = Timeouts(connect=10, login=10, answer=4, end=15)
