@@ -19,8 +19,13 @@ demo: install
 test: lint
 	$(BIN)/pytest
 
-# With servers that no package index for Python has: this installs them, and one that is missing is a failure.
+# With servers that no Python package has: this installs them, as root on Debian, and one that is missing is a failure.
+# Debian lets one FTP server be installed at a time: the other is only unpacked.
 test-servers: install-dev $(AZURITE)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends proftpd-core proftpd-mod-crypto libwrap0
+	mkdir -p .exports/servers
+	cd .exports/servers && apt-get download -qq vsftpd && dpkg-deb -x vsftpd_*.deb vsftpd && rm vsftpd_*.deb
 	CI=true $(BIN)/pytest -m servers
 
 # Long, and each proof says how long; `make soak SEED=7` makes the same choices again.

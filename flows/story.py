@@ -166,6 +166,8 @@ class Story:
     def _send_to(self, target: str, turn: Turn, parcels: Sequence[Parcel]) -> None:
         """Upload every part, then publish them in order: what has begun to appear can be finished without the spool."""
         with closing(deliver.publisher_of(target, self.means.lookup)) as publisher:
+            if publisher.warning is not None:
+                self.means.warn(f"target {target}: {publisher.warning}")
             sent = [self._step(steps.upload)(self.ledger, turn, publisher, parcel) for parcel in parcels]
             for parcel in sent:
                 replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)

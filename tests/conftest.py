@@ -9,6 +9,8 @@ import pytest
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
 from azure_server import azurite
+from debian_ftp_servers import debian_ftp_servers
+from ftp_server import authority, ftp_servers
 from gated_source import gated
 from ledgers import ledger, ledger_url
 from mariadb_server import mariadb
@@ -23,10 +25,13 @@ from tcp_proxy import proxies
 from workshop import workshop
 
 __all__ = [
+    "authority",
     "azurite",
     "bucket",
+    "debian_ftp_servers",
     "drop",
     "folder_publisher",
+    "ftp_servers",
     "gated",
     "ledger",
     "ledger_url",

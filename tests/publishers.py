@@ -12,6 +12,8 @@ from typing import Protocol
 
 import pytest
 from azure_server import Azurite
+from debian_ftp_servers import PROFTPD, VSFTPD
+from ftp_server import Kind
 from s3_server import SeaweedFs
 from sftp_server import OpenSsh, SftpServer
 
@@ -99,6 +101,29 @@ def openssh_folders(request: pytest.FixtureRequest) -> Opener:
     return server.publisher
 
 
+def ftp_folders(kind: Kind) -> Callable[[pytest.FixtureRequest], Opener]:
+    def folders(request: pytest.FixtureRequest) -> Opener:
+        opener: Opener = request.getfixturevalue("ftp_servers")(kind).publisher
+        return opener
+
+    return folders
+
+
+def folders_of_an_old_ftp_server(request: pytest.FixtureRequest) -> Opener:
+    server = request.getfixturevalue("ftp_servers")("explicit")
+    server.lacks("MLST", "MLSD")
+    opener: Opener = server.publisher
+    return opener
+
+
+def debian_ftp_folders(program: Path) -> Callable[[pytest.FixtureRequest], Opener]:
+    def folders(request: pytest.FixtureRequest) -> Opener:
+        opener: Opener = request.getfixturevalue("debian_ftp_servers")(program).publisher
+        return opener
+
+    return folders
+
+
 def s3_bucket(request: pytest.FixtureRequest) -> Place:
     server: SeaweedFs = request.getfixturevalue("seaweedfs")
     return server.place()
@@ -116,7 +141,18 @@ OPENERS = {
     "local without a rename to a free name": folders_without_such_a_rename,
     "sftp of asyncssh": asyncssh_folders,
     "sftp of OpenSSH": openssh_folders,
+    "ftps": ftp_folders("explicit"),
+    "ftps, implicit": ftp_folders("implicit"),
+    "ftps without MLST": folders_of_an_old_ftp_server,
+    "ftp": ftp_folders("plain"),
 }
+#: On servers that `make test-servers` installs.
+ON_SERVERS = {
+    "ftps of ProFTPD": debian_ftp_folders(PROFTPD),
+    "ftps of vsftpd": debian_ftp_folders(VSFTPD),
+}
+#: Whose servers show no link that leads nowhere, by any question.
+BLIND_TO_LINKS = {"ftps of ProFTPD"}
 
 
 def folder_place(opener: Callable[[pytest.FixtureRequest], Opener]) -> Callable[[pytest.FixtureRequest], Place]:
@@ -126,12 +162,18 @@ def folder_place(opener: Callable[[pytest.FixtureRequest], Opener]) -> Callable[
 #: Every publisher there is; another protocol's goes here, or above.
 PLACES = [
     *(pytest.param(folder_place(opener), id=name) for name, opener in OPENERS.items()),
+    *(pytest.param(folder_place(opener), id=name, marks=pytest.mark.servers) for name, opener in ON_SERVERS.items()),
     pytest.param(s3_bucket, id="s3 of SeaweedFS"),
     pytest.param(azure_container, id="abfs of Azurite", marks=pytest.mark.servers),
 ]
 
 
-@pytest.fixture(params=list(OPENERS.values()), ids=list(OPENERS))
+@pytest.fixture(
+    params=[
+        *(pytest.param(opener, id=name) for name, opener in OPENERS.items()),
+        *(pytest.param(opener, id=name, marks=pytest.mark.servers) for name, opener in ON_SERVERS.items()),
+    ]
+)
 def opener(request: pytest.FixtureRequest) -> Opener:
     """Opens publishers of one protocol on folders."""
     found: Opener = request.param(request)

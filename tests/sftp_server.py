@@ -21,8 +21,8 @@ import pytest
 from prefect_server import free_port
 
 from tasks.publish.sftp import SftpPublisher
-from tasks.publish.sftp_connect import Timeouts
 from tasks.publish.sftp_login import read_login
+from tasks.publish.timeouts import Timeouts
 
 SSHD = Path("/usr/sbin/sshd")
 #: Short, so that a test of a server that is silent does not take long, and enough for a machine that is busy.

@@ -35,7 +35,6 @@ class TcpProxy:
     """
 
     def __init__(self, port: int, receive_buffer: int | None = None) -> None:
-        self._server_port = port
         self._faults: dict[Direction, tuple[int, Fault]] = {}
         #: Bytes a second in each direction, or as fast as it goes.
         self.speed: int | None = None
@@ -46,10 +45,22 @@ class TcpProxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._listener = self._run(asyncio.start_server(self._accept, "127.0.0.1", 0))
-        self.port: int = self._listener.sockets[0].getsockname()[1]
-        if receive_buffer is not None:
-            self._listener.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._receive_buffer = receive_buffer
+        self._listeners: list[asyncio.Server] = []
+        self.port = self.listen(port)
+
+    def listen(self, port: int) -> int:
+        """A port before that one of the same server; faults and counts are common to all."""
+
+        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._accept(port, reader, writer)
+
+        listener = self._run(asyncio.start_server(accept, "127.0.0.1", 0))
+        self._listeners.append(listener)
+        if self._receive_buffer is not None:
+            listener.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        own: int = listener.sockets[0].getsockname()[1]
+        return own
 
     def fail(self, fault: Fault, direction: Direction, after: int = 0) -> None:
         """From now on: that fault, when so many more bytes have passed in that direction."""
@@ -80,7 +91,8 @@ class TcpProxy:
         """Stop for good."""
 
         async def stop() -> None:
-            self._listener.close()
+            for listener in self._listeners:
+                listener.close()
             self._abort()
             self._is_over.set()
             await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
@@ -93,10 +105,10 @@ class TcpProxy:
     def _run(self, coroutine: Coroutine[Any, Any, Found]) -> Found:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=30)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._sockets.add(writer)
         with suppress(OSError):
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", port)
             self._sockets.add(server_writer)
             await asyncio.gather(
                 self._pump(reader, server_writer, "to server"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ftp_server import FtpServer
 from ledgers import a_run, allotted, hour, incremental, spooled
 from one_run import a_turn, run_once
 from postgres_server import Postgres
@@ -34,10 +35,13 @@ LARGE = 3_000_000
 NAME = "orders.csv"
 
 
-class Delivery:
-    """One export's file on its way to an SFTP server behind a proxy, with a ledger of its own."""
+Remote = SftpServer | FtpServer
 
-    def __init__(self, server: SftpServer, proxy: TcpProxy, folder: Path, size: int = 50_000) -> None:
+
+class Delivery:
+    """One export's file on its way to a server behind a proxy, with a ledger of its own."""
+
+    def __init__(self, server: Remote, proxy: TcpProxy, folder: Path, size: int = 50_000) -> None:
         self.server, self.proxy, self.folder = server, proxy, folder
         self.drop = folder / "drop"
         self.drop.mkdir(parents=True)
@@ -75,14 +79,32 @@ class Delivery:
         return self.state is State.COMMITTED and files_in(self.drop) == {NAME: self.content}
 
 
-@pytest.fixture
-def proxy(sftp_server: SftpServer, proxies: Proxies) -> TcpProxy:
-    return proxies(sftp_server.port)
+@pytest.fixture(params=["sftp", "ftps"])
+def remote(request: pytest.FixtureRequest) -> Remote:
+    """A server of each protocol."""
+    if request.param == "sftp":
+        sftp: SftpServer = request.getfixturevalue("sftp_server")
+        return sftp
+    ftps: FtpServer = request.getfixturevalue("ftp_servers")()
+    return ftps
+
+
+def before(remote: Remote, proxies: Proxies, receive_buffer: int | None = None) -> TcpProxy:
+    """A proxy through which every connection to the server goes."""
+    proxy = proxies(remote.port, receive_buffer)
+    if isinstance(remote, FtpServer):
+        remote.proxy = proxy
+    return proxy
 
 
 @pytest.fixture
-def delivery(sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path) -> Delivery:
-    return Delivery(sftp_server, proxy, tmp_path / "world")
+def proxy(remote: Remote, proxies: Proxies) -> TcpProxy:
+    return before(remote, proxies)
+
+
+@pytest.fixture
+def delivery(remote: Remote, proxy: TcpProxy, tmp_path: Path) -> Delivery:
+    return Delivery(remote, proxy, tmp_path / "world")
 
 
 def test_a_network_without_a_fault(delivery: Delivery) -> None:
@@ -94,9 +116,9 @@ def test_a_network_without_a_fault(delivery: Delivery) -> None:
 @pytest.mark.parametrize("after", [0, 1, 4096, 1 << 20])
 @pytest.mark.parametrize("fault", ["reset", "half-close"])
 def test_an_upload_that_is_cut_is_made_anew(
-    sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path, fault: Fault, after: int
+    remote: Remote, proxy: TcpProxy, tmp_path: Path, fault: Fault, after: int
 ) -> None:
-    delivery = Delivery(sftp_server, proxy, tmp_path / "world", LARGE)
+    delivery = Delivery(remote, proxy, tmp_path / "world", LARGE)
     with delivery.publisher() as publisher:
         publisher.check()
         proxy.fail(fault, "to server", after)
@@ -108,16 +130,14 @@ def test_an_upload_that_is_cut_is_made_anew(
 
 
 @pytest.mark.parametrize("direction", ["to server", "to client"])
-def test_a_cut_at_any_byte_of_a_run(
-    sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path, direction: Direction
-) -> None:
+def test_a_cut_at_any_byte_of_a_run(remote: Remote, proxy: TcpProxy, tmp_path: Path, direction: Direction) -> None:
     """From the first byte of the login to the last of the rename, and the same again while that is mended."""
-    whole = Delivery(sftp_server, proxy, tmp_path / "whole")
+    whole = Delivery(remote, proxy, tmp_path / "whole")
     with whole.publisher() as publisher:
         whole.run(publisher)
     total = proxy.passed[direction]
     for after in sorted({0, 1, *range(0, total, total // 16), total - 100, total - 1}):
-        delivery = Delivery(sftp_server, proxy, tmp_path / str(after))
+        delivery = Delivery(remote, proxy, tmp_path / str(after))
         with delivery.publisher() as publisher:
             for _ in range(2):
                 proxy.fail("reset", direction, after)
@@ -167,9 +187,9 @@ def test_the_answer_to_the_rename_is_lost(delivery: Delivery, how: str, taken: b
 
 @pytest.mark.parametrize("at", ["connecting", "logging in", "uploading", "answering", "publishing"])
 def test_a_server_that_falls_silent_is_given_up_in_time(
-    sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path, at: str
+    remote: Remote, proxy: TcpProxy, tmp_path: Path, at: str
 ) -> None:
-    delivery = Delivery(sftp_server, proxy, tmp_path / "world", 20_000_000 if at == "uploading" else 50_000)
+    delivery = Delivery(remote, proxy, tmp_path / "world", 20_000_000 if at == "uploading" else 50_000)
     with delivery.publisher() as publisher:
         if at in ("connecting", "logging in"):
             proxy.fail("freeze", "to client", 0 if at == "connecting" else 1500)
@@ -186,7 +206,7 @@ def test_a_server_that_falls_silent_is_given_up_in_time(
 
 
 def test_a_network_that_takes_nothing_any_more_is_given_up_in_time(
-    sftp_server: SftpServer, proxies: Proxies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    remote: Remote, proxies: Proxies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every buffer on the way is full, so that not even sending comes to an end."""
     connect = socket.create_connection
@@ -197,8 +217,8 @@ def test_a_network_that_takes_nothing_any_more_is_given_up_in_time(
         return wire
 
     monkeypatch.setattr(socket, "create_connection", narrow)
-    proxy = proxies(sftp_server.port, receive_buffer=4096)
-    delivery = Delivery(sftp_server, proxy, tmp_path / "world", LARGE)
+    proxy = before(remote, proxies, receive_buffer=4096)
+    delivery = Delivery(remote, proxy, tmp_path / "world", LARGE)
     with delivery.publisher() as publisher:
         publisher.check()
         proxy.fail("freeze", "to server", 20_000)
@@ -210,9 +230,9 @@ def test_a_network_that_takes_nothing_any_more_is_given_up_in_time(
     assert delivery.is_done()
 
 
-def test_a_slow_network_is_waited_for(sftp_server: SftpServer, proxy: TcpProxy, tmp_path: Path) -> None:
+def test_a_slow_network_is_waited_for(remote: Remote, proxy: TcpProxy, tmp_path: Path) -> None:
     """What ends a wait is silence, not the time that a file takes."""
-    delivery = Delivery(sftp_server, proxy, tmp_path / "world", 1_800_000)
+    delivery = Delivery(remote, proxy, tmp_path / "world", 1_800_000)
     proxy.speed = 300_000
     began = time.monotonic()
     with delivery.publisher() as publisher:

@@ -14,6 +14,8 @@ from catalog.places import base_folder, state_folder
 from tasks.credentials import Lookup, resolve
 from tasks.ledger import DOWNLOADS
 from tasks.publish.contract import Publisher
+from tasks.publish.ftp import FtpPublisher
+from tasks.publish.ftp_login import read_login as read_ftp_login
 from tasks.publish.local import LocalPublisher
 
 
@@ -55,9 +57,15 @@ def _needing(name: str, distribution: str) -> Iterator[None]:
         ) from error
 
 
+def _ftp(name: str, url: str, options: dict[str, Any]) -> Publisher:
+    return FtpPublisher(read_ftp_login(name, url, options))
+
+
 #: By protocol: a target's name, URL and options, both with their secrets resolved, to its publisher.
 _PUBLISHERS: dict[str, Callable[[str, str, dict[str, Any]], Publisher]] = {
     "file": _local,
+    "ftp": _ftp,
+    "ftps": _ftp,
     "local": _local,
     "sftp": _sftp,
     "s3": _s3,

@@ -38,6 +38,8 @@ class Publisher(Protocol):
     identity: str
     #: Whether a crash can always be resolved without asking a person.
     promise: Promise
+    #: What every run that uses this target should warn of, because it is unsafe; None when it is not.
+    warning: str | None = None
 
     def check(self, folder: str = "") -> None:
         """The folder is there and can be written."""

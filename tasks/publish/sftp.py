@@ -16,9 +16,10 @@ from typing import TypeVar
 from catalog.errors import Code, ExportError
 from tasks.publish.contract import Promise, Publisher, Stat, file_exists
 from tasks.publish.sftp_client import BLOCK, Client, Status, StatusError
-from tasks.publish.sftp_connect import Connection, Timeouts, connect
+from tasks.publish.sftp_connect import Connection, connect
 from tasks.publish.sftp_errors import FROM_OUTSIDE, translate
 from tasks.publish.sftp_login import Login
+from tasks.publish.timeouts import Timeouts
 
 T = TypeVar("T")
 

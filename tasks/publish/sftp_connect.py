@@ -19,19 +19,11 @@ from catalog.errors import Code, ExportError
 from tasks.publish.sftp_client import Client
 from tasks.publish.sftp_host_keys import OnlyKnown, known_keys
 from tasks.publish.sftp_login import Login
+from tasks.publish.timeouts import Timeouts
 
 _KEEPALIVE_SECONDS = 30
 # What it logs as an error it raises as well, and we tell it once.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """In seconds: for a TCP connection, for the whole login, and for each answer after that."""
-
-    connect: float = 10
-    login: float = 30
-    answer: float = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import re
 import paramiko
 
 from catalog.errors import Code, ExportError
+from tasks.publish.no_room import says_full
 from tasks.publish.sftp_client import Status, StatusError
 from tasks.publish.sftp_login import Login
 
@@ -16,8 +17,6 @@ _BY_STATUS: dict[int, Code] = {
     Status.NO_SPACE: Code.TARGET_FULL,
     Status.QUOTA_EXCEEDED: Code.TARGET_FULL,
 }
-#: Protocol version 3 has no number for a full disk: what servers write instead.
-_FULL = re.compile(r"no space|quota|disk (is )?full|not enough space|insufficient (disk )?space", re.IGNORECASE)
 #: What paramiko calls a failed authentication, and is none.
 _CUT_OFF = re.compile(r"timeout|timed out|transport shut down|EOF", re.IGNORECASE)
 _NOTHING_TO_LOG_IN_WITH = "No authentication methods available"
@@ -43,7 +42,7 @@ def translate(error: Exception, login: Login, action: str, *, full: bool = False
 
 def _code(error: Exception) -> Code:
     if isinstance(error, StatusError):
-        if _FULL.search(error.text):
+        if says_full(error.text):
             return Code.TARGET_FULL
         return _BY_STATUS.get(error.status, Code.TARGET_DENIED)
     if isinstance(error, paramiko.AuthenticationException):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
-from sftp_process import serving
+from ftp_server import PASSWORD
+from server_process import serving
 from workshop import Workshop
 
 
@@ -31,8 +33,18 @@ class SftpFolder:
 
     def serve(self, workshop: Workshop, drop: Path, stack: ExitStack) -> None:
         """The server runs in a process of its own."""
-        served = stack.enter_context(serving(drop, workshop.folder / "keys"))
+        served = stack.enter_context(serving("sftp", drop, workshop.folder / "keys"))
         workshop.target("drop", served.url, options=served.options)
 
 
-TARGETS: dict[str, Callable[[], DropTarget]] = {"local": LocalFolder, "sftp": SftpFolder}
+class FtpsFolder:
+    """The folder behind an FTPS server."""
+
+    def serve(self, workshop: Workshop, drop: Path, stack: ExitStack) -> None:
+        """The server runs in a process of its own."""
+        served = stack.enter_context(serving("ftps", drop, workshop.folder / "keys"))
+        os.environ["DROP_PASSWORD"] = PASSWORD
+        workshop.target("drop", served.url, options={**served.options, "password": "{{ $DROP_PASSWORD }}"})
+
+
+TARGETS: dict[str, Callable[[], DropTarget]] = {"local": LocalFolder, "sftp": SftpFolder, "ftps": FtpsFolder}

@@ -1,23 +1,25 @@
 """Every write that outlives a process, counted; and its death before the one of a chosen number.
 
 What counts: renames, links, removals, new folders, files opened for writing, flushes (as Python's audit events and by
-wrapping what has none), every commit of the ledger, every request that changes something on an SFTP server. Whatever
-the code writes is counted, known to a test or not.
+wrapping what has none), every commit of the ledger, every request that changes something on an SFTP or FTP
+server. Whatever the code writes is counted, known to a test or not.
 """
 
 from __future__ import annotations
 
+import ftplib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import paramiko
 from paramiko.sftp import CMD_EXTENDED, CMD_MKDIR, CMD_OPEN, CMD_REMOVE, CMD_RENAME, CMD_WRITE
 from sqlalchemy import Connection, Engine, event
 
 from tasks.publish import no_clobber
+from tasks.publish.ftp_client import Client
 
 _PATHS = {"os.link": 1, "os.rename": 1, "os.remove": 0, "os.mkdir": 0, "os.rmdir": 0, "os.chmod": 0}
 _REQUESTS = {
@@ -28,6 +30,7 @@ _REQUESTS = {
     CMD_MKDIR: "mkdir",
     CMD_EXTENDED: "ask for",
 }
+_COMMANDS = {"STOR": "open", "DELE": "remove", "RNTO": "rename", "MKD": "mkdir"}
 _FOR_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _lives: list[Life] = []
 
@@ -129,6 +132,31 @@ def _watch_once() -> None:
             _about_to(_REQUESTS[kind], what.rpartition("/")[2])
         return send(client, owner, kind, *arguments)
 
+    say, write_file = ftplib.FTP.putcmd, Client.write_file
+
+    def counted_command(client: Any, line: str) -> None:
+        command, _, path = line.partition(" ")
+        if command in _COMMANDS:
+            _about_to(_COMMANDS[command], path.rpartition("/")[2])
+        say(client, line)
+
+    def counted_file(client: Client, path: str, source: BinaryIO) -> None:
+        write_file(client, path, _Counted(source))  # type: ignore[arg-type]
+
     paramiko.SFTPClient._async_request = counted_request
+    ftplib.FTP.putcmd, Client.write_file = counted_command, counted_file
     counted_rename.counted = True  # type: ignore[attr-defined]
     no_clobber._rename, os.fsync = counted_rename, counted_fsync
+
+
+class _Counted:
+    """What is read of a file is sent next."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+
+    def read(self, size: int) -> bytes:
+        block = self._source.read(size)
+        if block:
+            _about_to("write", "a block")
+        return block

@@ -23,9 +23,11 @@ def commands(seed: int) -> dict[str, list[str]]:
     return {
         "kill -9, local": [soak, "--kills", "10000", "--target", "local", *chosen],
         "kill -9, SFTP": [soak, "--kills", "2000", "--target", "sftp", *chosen],
+        "kill -9, FTPS": [soak, "--kills", "2000", "--target", "ftps", *chosen],
         "watermark race": [str(FOLDER.parent / "watermark_race.py"), "--seconds", "300", *chosen],
         "every crash point, local": [crash, "--target", "local"],
         "every crash point, SFTP": [crash, "--target", "sftp"],
+        "every crash point, FTPS": [crash, "--target", "ftps"],
         "every crash point, parts and manifest": [crash, "--target", "local", "--parts"],
         "two crash points, local": [crash, "--target", "local", "--doubles", "--sample", "2000", *chosen],
         "model": [*model, "--timeout", "3600", f"--hypothesis-seed={seed}"],

@@ -6,8 +6,8 @@ import pytest
 from drop_targets import TARGETS
 from proofs import proven
 
-KILLS = {"local": 300, "sftp": 60}
-CRASHES = {"local": 60, "sftp": 20}
+KILLS = {"local": 300, "sftp": 60, "ftps": 60}
+CRASHES = {"local": 60, "sftp": 20, "ftps": 20}
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
