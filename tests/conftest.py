@@ -11,6 +11,7 @@ os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 from gated_source import gated
 from ledgers import ledger, ledger_url
 from mariadb_server import mariadb
+from partitioned import spool, threads
 from postgres_server import postgres
 from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
 from publishers import drop, opener, publisher, spool_file
@@ -36,8 +37,10 @@ __all__ = [
     "publisher",
     "sftp_server",
     "small_disk",
+    "spool",
     "spool_file",
     "ssh_keys",
+    "threads",
     "workshop",
 ]
 
