@@ -125,6 +125,8 @@ class Export(Frozen):
             raise invalid("an export has either `table` or `query`")
         if self.query is not None and (self.columns is not None or self.where is not None):
             raise invalid("`columns` and `where` do not apply to a `query`: write them into it")
+        if self.query is not None and self.file.partitions > 1:
+            raise invalid("`partitions` reads ranges of a table's blocks, and a `query` has none: leave it out")
         if (self.type == "incremental") != (self.cursor is not None):
             raise invalid(
                 "an incremental export needs `cursor: {column: ...}`, or on PostgreSQL `cursor: {mode: xid}`"

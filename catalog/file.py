@@ -111,12 +111,19 @@ class File(Frozen):
     """Compression of the whole file; parquet and xlsx compress themselves."""
     max_rows: Annotated[int, Field(gt=0)] | None = None
     """Split after this many rows; then the name needs `{part}`."""
+    partitions: Annotated[int, Field(ge=1, le=32)] = 1
+    """PostgreSQL tables: read so many ranges at the same time, into a part each with `{part}`, or into one file."""
     empty: Literal["header", "skip", "zero_bytes", "fail"] = "header"
     """When there are no rows: a file with the header alone, no file, an empty file, or a failed run."""
     conflict: Literal["fail", "replace"] = "fail"
     """What happens to a file of that name that this export did not write."""
     manifest: bool = False
     """Whether a JSON file follows the last one: files, rows, bytes, sha256 and window, under NAME.manifest.json."""
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the name is one for several files."""
+        return "{part" in self.name
 
     @field_validator("name")
     @classmethod
@@ -126,11 +133,16 @@ class File(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.max_rows is not None) != ("{part" in self.name):
+        if self.max_rows is not None and self.partitions > 1:
+            raise invalid("`max_rows` and `partitions` would both split the file: leave one of them out")
+        if self.max_rows is not None and not self.in_parts:
+            raise invalid("`max_rows` splits the file, so the name needs {part}, as in orders_{part:03d}.csv")
+        if self.in_parts and self.max_rows is None and self.partitions == 1:
+            raise invalid("the name has {part}, but without `max_rows` or `partitions` there is only one file")
+        if self.partitions > 1 and not self.in_parts and self.format in _COMPRESSED:
             raise invalid(
-                "`max_rows` splits the file, so the name needs {part}, as in orders_{part:03d}.csv"
-                if self.max_rows
-                else "the name has {part}, but without `max_rows` there is only one file"
+                f"`partitions` cannot be joined into one {self.format} file, so the name needs {{part}}, "
+                f"as in orders_{{part}}.{self.format}"
             )
         if self.compression != "none" and self.format in _COMPRESSED:
             raise invalid(_COMPRESSED[self.format])

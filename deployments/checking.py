@@ -146,11 +146,12 @@ def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -
     )
     with open_source(export.database, catalog.database_of(export), secret_block) as source:
         shown = preview_rows(source, export, bounds, limit)
+    name = render(export.file.name, fields, key="file.name")
     return Preview(
         sql=shown.sql,
         since=bounds.since,
         until=bounds.until,
-        files=(fill_part(render(export.file.name, fields, key="file.name"), 1),),
+        files=tuple(dict.fromkeys(fill_part(name, part) for part in range(1, export.file.partitions + 1))),
         columns=shown.columns,
         rows=shown.rows,
     )

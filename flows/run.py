@@ -15,6 +15,7 @@ from catalog.windows import explicit_bounds
 from flows import report
 from flows.story import Means, Story
 from tasks.ledger import Ledger
+from tasks.partitions import Running
 
 
 @flow(name="export", persist_result=False, retries=0, log_prints=False)
@@ -59,6 +60,7 @@ def _in_prefect(run_id: str) -> Means:
     logger = get_run_logger()
     return Means(
         step=_tried_again,
+        beside=_beside,
         name=lambda name: report.name_run(run_id, name),
         tell=logger.info,
         warn=logger.warning,
@@ -71,6 +73,12 @@ def _in_prefect(run_id: str) -> Means:
 def _tried_again(step: Any, export: Export) -> Callable[..., Any]:
     retried: Callable[..., Any] = step.with_options(retries=export.retries)
     return retried
+
+
+def _beside(step: Any, *arguments: Any) -> Running:
+    # What goes on beside others is tried again with them, by the step that began it.
+    running: Running = step.with_options(retries=0).submit(*arguments)
+    return running
 
 
 def _report(story: Story, line: str) -> None:

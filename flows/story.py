@@ -17,6 +17,7 @@ from tasks import deliver, spool, steps
 from tasks.credentials import Lookup
 from tasks.deliver import Parcel
 from tasks.ledger import Allotment, Findings, Ledger, Turn
+from tasks.partitions import Running
 
 #: States in which every byte is at the target.
 _SENT = (State.PUBLISHING, State.AMBIGUOUS)
@@ -36,12 +37,13 @@ class Progress(Protocol):
 class Means:
     """What a run works with, so that its story is the same inside Prefect and without it.
 
-    `step` gives one of `tasks.steps` ready to be called; `name` calls the run after its file; `tell` and `warn` say
-    what happens; `bury` is told of a run that died at this work; `progress` follows an extraction of that export,
-    into that file, of as many rows as the last had.
+    `step` gives one of `tasks.steps` ready to be called; `beside` begins one, with its arguments, that goes on beside
+    others; `name` calls the run after its file; `tell` and `warn` say what happens; `bury` is told of a run that died
+    at this work; `progress` follows an extraction of that export, into that file, of as many rows as the last had.
     """
 
     step: Callable[[Any, Export], Callable[..., Any]]
+    beside: Callable[..., Running]
     name: Callable[[str], None]
     tell: Callable[[str], None]
     warn: Callable[[str], None]
@@ -183,7 +185,9 @@ class Story:
         """Bring the window's rows into the spool, if need be with the definition that corrects its own."""
         progress = self.means.progress(export, window.file_name, self._rows_of_last_file())
         try:
-            found = self._step(steps.extract)(self.ledger, turn, export, window, self.means.lookup, progress)
+            found = self._step(steps.extract)(
+                self.ledger, turn, export, window, self.means.lookup, progress, self.means.beside
+            )
         except ExportError as error:
             if not self._corrects(export, error):
                 raise

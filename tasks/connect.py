@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from catalog.connections import Database
@@ -36,6 +36,15 @@ _POSTGRES_SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "client_encoding": "UTF8",
+}
+# Where ranges of a table are read at the same time: each in the table's own order, by one process of the server; and
+# who waits for a lock waits for somebody who waits for the first connection, which waits for this one.
+_RANGE_SETTINGS = {
+    "enable_indexscan": "off",
+    "enable_indexonlyscan": "off",
+    "max_parallel_workers_per_gather": "0",
+    "synchronize_seqscans": "off",
+    "lock_timeout": "10s",
 }
 #: Dialects and drivers whose package has another name than they have.
 _PACKAGES = {
@@ -62,13 +71,14 @@ class Source:
 
 
 @contextmanager
-def open_source(name: str, database: Database, lookup: Lookup) -> Iterator[Source]:
+def open_source(name: str, database: Database, lookup: Lookup, *, snapshot: str | None = None) -> Iterator[Source]:
     """Connect to a database of the catalog for as long as the block runs.
 
-    Raises ExportError SECRET_MISSING, DRIVER_MISSING, SOURCE_UNREACHABLE or SOURCE_AUTH; inside the block,
-    database errors become ExportError too.
+    With `snapshot`, one that another connection to a PostgreSQL exports, to read a range of what that one sees.
+    Raises ExportError SECRET_MISSING, DRIVER_MISSING, SOURCE_UNREACHABLE or SOURCE_AUTH, SOURCE_LOST when the snapshot
+    is gone; inside the block, database errors become ExportError too.
     """
-    engine = _engine(name, database, lookup)
+    engine = _engine(name, database, lookup, snapshot)
     try:
         with (
             source_errors(name, engine.url),
@@ -78,12 +88,31 @@ def open_source(name: str, database: Database, lookup: Lookup) -> Iterator[Sourc
         ):
             if begin := _BEGIN.get(connection.dialect.name):
                 connection.exec_driver_sql(begin)
+            if snapshot is not None:
+                _see(connection, name, snapshot)
             yield Source(name, connection, ZoneInfo(database.timezone))
     finally:
         engine.dispose()
 
 
-def _engine(name: str, database: Database, lookup: Lookup) -> Engine:
+def application_name(snapshot: str | None) -> str:
+    """By what PostgreSQL shows a connection; those that share a snapshot have a name of their own."""
+    return f"manage-exports {snapshot}" if snapshot else "manage-exports"
+
+
+def _see(connection: Connection, name: str, snapshot: str) -> None:
+    try:
+        connection.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"), execution_options={"stream_results": False})
+    except DBAPIError:
+        raise ExportError(
+            Code.SOURCE_LOST,
+            f"database {name} has not the snapshot that is read: the connection that holds it was lost, or the url "
+            "leads to several servers",
+            "relaunch: the window stays the same",
+        ) from None
+
+
+def _engine(name: str, database: Database, lookup: Lookup, snapshot: str | None) -> Engine:
     try:
         url = make_url(resolve(database.url, lookup))
         if url.get_backend_name() == "sqlite":
@@ -91,7 +120,7 @@ def _engine(name: str, database: Database, lookup: Lookup) -> Engine:
         if url.get_backend_name() == "postgresql":
             # Whichever driver was named: only psycopg gives the server's own texts.
             url = url.set(drivername="postgresql+psycopg")
-        return create_engine(url, poolclass=NullPool, **_options(url))
+        return create_engine(url, poolclass=NullPool, **_options(url, snapshot))
     except NoSuchModuleError as error:
         raise ExportError(
             Code.DRIVER_MISSING,
@@ -115,17 +144,18 @@ def _engine(name: str, database: Database, lookup: Lookup) -> Engine:
         ) from error
 
 
-def _options(url: URL) -> dict[str, Any]:
+def _options(url: URL, snapshot: str | None) -> dict[str, Any]:
     if url.get_backend_name() != "postgresql":
         return {"execution_options": {"stream_results": True}}
     options = {**url.query}
-    settings = " ".join(f"-c {key}={value}" for key, value in _POSTGRES_SETTINGS.items())
+    wanted = {**_POSTGRES_SETTINGS, **(_RANGE_SETTINGS if snapshot else {})}
+    settings = " ".join(f"-c {key}={value}" for key, value in wanted.items())
     keepalive = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
     return {
         "connect_args": {
             "connect_timeout": int(str(options.get("connect_timeout", _CONNECT_SECONDS))),
             "options": f"{options.get('options', '')} {settings}".strip(),
-            "application_name": "manage-exports",
+            "application_name": application_name(snapshot),
             **keepalive,
         },
         "isolation_level": "REPEATABLE READ",

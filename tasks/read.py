@@ -31,6 +31,7 @@ from tasks.query import (
     require_column,
     select_with_keys,
 )
+from tasks.ranges import extent_of
 from tasks.relation import refuse_without_xids
 from tasks.snapshot import refuse_older_snapshot
 from tasks.stored_forms import forms_of
@@ -128,6 +129,8 @@ def verify(source: Source, export: Export) -> None:
     """Raises the first ExportError that a run would meet before its first row; nothing is read."""
     columns = source_columns(source, export)
     xids = export.cursor is not None and export.cursor.mode == "xid"
+    if export.file.partitions > 1:
+        extent_of(source, export)
     cursor = cursor_range(source, export, columns, Bounds(high="0" if xids else "2026-01-01T00:00:00+00:00"))
     source.connection.execute(build_select(export, columns, cursor).limit(0)).close()
 

@@ -37,7 +37,7 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system,
 """)
 
 #: `pg_class.relkind` of what has no transaction ids of its own, and of what keeps rows that it does not own.
-_KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "c": "composite type", "S": "sequence"}
+KINDS = {"v": "view", "m": "materialized view", "f": "foreign table", "c": "composite type", "S": "sequence"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def refuse_without_xids(source: Source, export: Export) -> Relation:
     relation = relation_of(source, export)
     other = relation.kind if relation.kind not in ("r", "p") else "f" if "f" in relation.kinds else None
     if other is not None:
-        what = "has a foreign partition" if relation.kind in ("r", "p") else f"is a {_KINDS.get(other, 'relation')}"
+        what = "has a foreign partition" if relation.kind in ("r", "p") else f"is a {KINDS.get(other, 'relation')}"
         raise _unsupported(
             f"{export.table} {what}, whose rows have no transaction ids of this server",
             "name the table itself, or use `cursor.mode: guarded` or `lag` with a time column",

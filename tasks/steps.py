@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -22,10 +23,12 @@ from tasks import deliver
 from tasks.allotting import allot
 from tasks.credentials import Lookup
 from tasks.deliver import Parcel
-from tasks.extract import Extraction, OnProgress
+from tasks.extract import Extraction
 from tasks.extract import extract as extract_window
 from tasks.ledger import Allotment, Ledger, Turn
 from tasks.lookback import memory_of
+from tasks.partitions import Partitions, RangeRead, Running
+from tasks.parts import OnProgress
 from tasks.publish import Publisher
 
 P = ParamSpec("P")
@@ -59,12 +62,25 @@ def allot_window(
 
 @_step(name="extract", task_run_name="extract {window.file_name}")
 def extract(
-    ledger: Ledger, turn: Turn, export: Export, window: Window, lookup: Lookup, on_progress: OnProgress
+    ledger: Ledger,
+    turn: Turn,
+    export: Export,
+    window: Window,
+    lookup: Lookup,
+    on_progress: OnProgress,
+    beside: Callable[..., Running],
 ) -> Extraction:
-    """Bring the window's final bytes into the spool."""
-    extraction = extract_window(export, window, lookup, on_progress, memory=memory_of(ledger, export, window))
+    """Bring the window's final bytes into the spool. `beside` begins a step that goes on beside others."""
+    memory, submit = memory_of(ledger, export, window), partial(beside, read_partition)
+    extraction = extract_window(export, window, lookup, on_progress, memory=memory, submit=submit)
     turn.record_extracted(window, extraction.files, extraction.findings)
     return extraction
+
+
+@_step(name="read partition", task_run_name="read partition {number} of {partitions.count}")
+def read_partition(partitions: Partitions, number: int) -> RangeRead:
+    """Bring one range of the table into the spool. What fails is tried again with all the others, in a new snapshot."""
+    return partitions.read(number)
 
 
 @_step(name="upload", task_run_name="upload {parcel.file.name}")

@@ -14,6 +14,7 @@ from ftp_server import authority, ftp_servers
 from gated_source import gated
 from ledgers import ledger, ledger_url
 from mariadb_server import mariadb
+from partitioned import spool, threads
 from postgres_server import postgres
 from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
 from publishers import drop, folder_publisher, opener, place, publisher, spool_file
@@ -50,8 +51,10 @@ __all__ = [
     "seaweedfs",
     "sftp_server",
     "small_disk",
+    "spool",
     "spool_file",
     "ssh_keys",
+    "threads",
     "workshop",
 ]
 

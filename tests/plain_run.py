@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,8 @@ from catalog.definition import Export
 from catalog.windows import Bounds
 from flows.story import Means, Story
 from tasks.ledger import Allotment
+
+_THREADS = ThreadPoolExecutor(8)
 
 
 class _Silent:
@@ -41,6 +44,7 @@ def means(told: Told) -> Means:
 
     return Means(
         step=plain,
+        beside=lambda step, *arguments: _THREADS.submit(step.fn, *arguments),
         name=told.names.append,
         tell=told.lines.append,
         warn=told.warnings.append,

@@ -167,6 +167,18 @@ def test_a_span_that_is_none(span: tuple[datetime | None, datetime | None]) -> N
         ({"schedule": {"at": "2026-12-01T10:00"}}, "scheduled with `cron`"),
         ({"file": {"name": "o.csv", "max_rows": 5}}, "needs {part}"),
         ({"file": {"name": "o_{part}.csv"}}, "only one file"),
+        ({"file": {"name": "o_{part}.csv", "partitions": 2, "max_rows": 5}}, "would both split the file"),
+        ({"file": {"name": "o.parquet", "format": "parquet", "partitions": 2}}, "as in orders_{part}.parquet"),
+        ({"file": {"name": "o.xlsx", "format": "xlsx", "partitions": 2}}, "joined into one xlsx file"),
+        ({"file": {"name": "o.csv", "partitions": 0}}, "greater than or equal to 1"),
+        (
+            {
+                "file": {"name": "o.csv", "partitions": 2},
+                "query": "SELECT 1",
+                **dict.fromkeys(("table", "columns", "where")),
+            },
+            "`query` has none",
+        ),
         ({"file": {"name": "o", "format": "parquet", "compression": "gzip"}}, "leave `compression` out"),
         ({"file": {"name": "o", "format": "parquet", "csv": {}}}, "do not apply to `format: parquet`"),
         ({"file": {"name": "o", "format": "jsonl", "csv": {}}}, "do not apply to `format: jsonl`"),

@@ -20,7 +20,7 @@ from sources import NO_SECRETS, an_export, sqlite_file
 from catalog.connections import Database
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds, Window
-from tasks import extract as extract_module
+from tasks import parts as parts_module
 from tasks.extract import Extraction, extract
 
 ROWS = """CREATE TABLE t (id INTEGER, word TEXT);
@@ -78,7 +78,7 @@ def test_parts_are_cut_by_rows_and_counted_as_they_stand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, max_rows: int
 ) -> None:
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(extract_module, "_PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(parts_module, "PROGRESS_SECONDS", 0)
     result = extracted(
         sqlite_file(tmp_path, ROWS),
         tmp_path / "spool",

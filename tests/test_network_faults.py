@@ -263,7 +263,7 @@ def test_a_source_that_is_cut_while_it_is_read(
             cut.append(rows)
             proxy.fail(fault, "to client", after)
 
-    monkeypatch.setattr("tasks.extract._PROGRESS_SECONDS", 0)
+    monkeypatch.setattr("tasks.parts.PROGRESS_SECONDS", 0)
     with pytest.raises(ExportError) as caught:
         extract(export, window, NO_SECRETS, cut_once, lambda _: Database(url=url))
     assert caught.value.code is Code.SOURCE_LOST and 0 < cut[0] < 400_000

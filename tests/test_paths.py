@@ -17,7 +17,7 @@ from sources import NO_SECRETS, an_export
 from catalog.connections import Database
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds, Window
-from tasks import extract as extract_module
+from tasks import parts as parts_module
 from tasks.extract import extract
 
 #: Types that people use, with values that a careless path would write in another way.
@@ -102,8 +102,8 @@ def written(
     taken = ["rows"]
     with monkeypatch.context() as patched:
         for name, path in {"open_lines": "lines", "open_bulk": "batches"}.items():
-            patched.setattr(extract_module, name, only_if(by == path, getattr(extract_module, name), taken, path))
-        patched.setattr(extract_module._Parts, "_begin_anew", lambda _: taken.append("handed on"))
+            patched.setattr(parts_module, name, only_if(by == path, getattr(parts_module, name), taken, path))
+        patched.setattr(parts_module.Parts, "_begin_anew", lambda _: taken.append("handed on"))
         window = Window(uuid.uuid4().hex, "t", 0, "full", Bounds(), datetime.now(UTC), "hash", "run", "", "t")
         result = extract(an_export(**keys), window, NO_SECRETS, load=lambda _: Database(url=url))
     assert taken[-1] == by, "the path that is meant was not taken"

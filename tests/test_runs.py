@@ -217,7 +217,7 @@ def test_a_run_without_rows_says_so_and_its_retry_too(prefect: Workshop) -> None
 
 def test_a_long_extraction_shows_its_progress(prefect: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.report.LONG", 0.0)
-    monkeypatch.setattr("tasks.extract._PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.parts.PROGRESS_SECONDS", 0.0)
     prefect.sqlite()
     export_id = prefect.export()
     prefect.run("run", export_id)

@@ -19,11 +19,13 @@ from tasks.write.json_lines import JsonLinesWriter
 FORMS: dict[str, Literal["text", "typed"]] = {"csv": "text", "jsonl": "text", "parquet": "typed", "xlsx": "typed"}
 
 
-def open_writer(file: File, columns: Sequence[Column], sink: BinaryIO, rows_before: int, name: str) -> Writer:
+def open_writer(
+    file: File, columns: Sequence[Column], sink: BinaryIO, rows_before: int, name: str, *, goes_on: bool = False
+) -> Writer:
     """A writer for the file's format and compression.
 
     `rows_before` rows of the result are in earlier parts (for messages); `name` is the file's own, by which a zip names
-    what it holds. Raises OSError when the sink fails.
+    what it holds. With `goes_on` (csv and jsonl) the file begins elsewhere. Raises OSError when the sink fails.
     """
     if file.format == "parquet":
         return ParquetWriter(columns, sink)
@@ -31,13 +33,14 @@ def open_writer(file: File, columns: Sequence[Column], sink: BinaryIO, rows_befo
         from tasks.write.spreadsheet import XlsxWriter
 
         return XlsxWriter(columns, sink, rows_before)
-    stream = _stream(file, sink, name)
+    stream = open_stream(file, sink, name)
     if file.format == "jsonl":
         return JsonLinesWriter(columns, stream or sink, stream)
-    return CsvWriter(file.csv, columns, stream or sink, rows_before, stream)
+    return CsvWriter(file.csv, columns, stream or sink, rows_before, stream, goes_on=goes_on)
 
 
-def _stream(file: File, sink: BinaryIO, name: str) -> Stream | None:
+def open_stream(file: File, sink: BinaryIO, name: str) -> Stream | None:
+    """What compresses the file `name` into the sink, or None when nothing does. Raises OSError when the sink fails."""
     if file.compression == "gzip":
         return GzipStream(sink)
     if file.compression == "zip":

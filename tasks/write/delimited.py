@@ -24,7 +24,10 @@ _FRACTION = r"^(-?[0-9]+)\.([0-9]+([eE][+-]?[0-9]+)?)$"
 
 
 class CsvWriter:
-    """One csv file. `sink` takes bytes; `ends` is closed at the end, for a sink that compresses."""
+    """One csv file. `sink` takes bytes; `ends` is closed at the end, for a sink that compresses.
+
+    With `goes_on` the file begins elsewhere, and has its header and byte-order mark there.
+    """
 
     def __init__(
         self,
@@ -33,6 +36,8 @@ class CsvWriter:
         sink: Sink,
         rows_before: int,
         ends: Stream | None = None,
+        *,
+        goes_on: bool = False,
     ) -> None:
         self._options, self._columns, self._sink, self._ends = options, columns, sink, ends
         errors = "replace" if options.unencodable == "replace" else "strict"
@@ -45,7 +50,9 @@ class CsvWriter:
         special = re.escape(options.delimiter) + '"\r\n'
         null = f"|^{re.escape(options.null)}$"
         self._needs_quotes = f"[{special}]{null}"
-        if options.header:
+        if goes_on:
+            self._encoder.encode("")
+        elif options.header:
             names = pa.RecordBatch.from_arrays(
                 [pa.array([column.name], pa.string()) for column in columns], [column.name for column in columns]
             )
