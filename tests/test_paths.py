@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from catalog.connections import Database
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds, Window
 from tasks import parts as parts_module
+from tasks.bulk import postgres as bulk_postgres
 from tasks.extract import extract
 
 #: Types that people use, with values that a careless path would write in another way.
@@ -321,3 +323,32 @@ def test_a_second_connection_that_is_refused_only_takes_longer(postgres: Postgre
     found = extract(export, window, NO_SECRETS, load=lambda _: Database(url=postgres.url(made, made, "secret")))
     assert found.rows == 2 and "OperationalError" in (found.read_anew or "")
     assert pq.read_table(found.files[0].path).column("id").to_pylist() == [1, 2]
+
+
+def test_somebody_who_queues_for_the_whole_table_only_makes_it_take_longer(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = postgres.fresh_database("CREATE TABLE t (id integer PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
+    queueing = ThreadPoolExecutor(1)
+    read = bulk_postgres._read
+
+    def behind_the_queue(*arguments: Any) -> Any:
+        with postgres.connect(made) as looking:
+            asked.append(queueing.submit(locked))
+            while not looking.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+                pass
+        yield from read(*arguments)
+
+    def locked() -> None:
+        with postgres.connect(made) as connection, connection.transaction():
+            connection.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+
+    asked: list[Future[None]] = []
+    monkeypatch.setattr(bulk_postgres, "_read", behind_the_queue)
+    monkeypatch.setattr(bulk_postgres, "LOCK_SECONDS", 1)
+    window = Window(uuid.uuid4().hex, "t", 0, "full", Bounds(), datetime.now(UTC), "hash", "run", "", "t")
+    export = an_export(file={"name": "t.parquet", "format": "parquet"})
+    with queueing:
+        found = extract(export, window, NO_SECRETS, load=lambda _: Database(url=postgres.url(made)))
+        asked[0].result()
+    assert found.rows == 2 and found.read_anew is not None

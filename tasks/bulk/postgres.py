@@ -22,6 +22,7 @@ from tasks.connect import Source
 from tasks.postgres import describe, psycopg_connection, statement_text
 from tasks.read import Begun, Form, Rows, schema_of
 
+LOCK_SECONDS = 10
 #: About as many bytes of Arrow in one batch: more takes memory and no less time.
 _BATCH_BYTES = 2 << 20
 #: Types whose binary form is read; the others are written as text by the server.
@@ -100,6 +101,8 @@ def _read(conninfo: str, snapshot: str, sql: str) -> Generator[pa.RecordBatch, N
         with adbc.connect(conninfo, autocommit=False) as connection, connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            # Who queues for the whole table waits for the first connection, and would be waited for here.
+            cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
             cursor.execute(sql)
             yield from cursor.fetch_record_batch()
