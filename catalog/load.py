@@ -84,12 +84,17 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     targets = _load_all(root / "targets", Target, problems)
     exports: dict[str, Export] = {}
     for path in sorted((root / "exports").glob("*.yaml")):
-        found = _export_problems(path, databases=_stems(root / "databases"), targets=_stems(root / "targets"))
+        found = read_export(path, root)
         if isinstance(found, Export):
             exports[path.stem] = found
         else:
             problems.extend(found)
     return Catalog(root, exports, databases, targets, tuple(problems))
+
+
+def read_export(path: Path, folder: Path) -> Export | list[Problem]:
+    """The definition in one file, as an export of the catalog in `folder`, or what is wrong with it."""
+    return _export_problems(path, databases=_stems(folder / "databases"), targets=_stems(folder / "targets"))
 
 
 def load_database(name: str, folder: Path | None = None) -> Database:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from manage import output
+from manage.authoring_commands import add_authoring_commands
 from manage.command import Detach, ExportArgument, Json, opened
 from manage.machine import add_machine_commands
 from manage.windows_commands import add_window_commands
@@ -251,5 +252,6 @@ def _entry(workspace: Workspace, export_id: str) -> dict[str, Any]:
     return list_one(workspace, workspace.known(export_id)).to_json()
 
 
+add_authoring_commands(app)
 add_window_commands(app)
 add_machine_commands(app)

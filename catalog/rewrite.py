@@ -1,0 +1,50 @@
+"""Changing a definition's file by its text: comments, order and everything else stay as a person wrote them."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import MappingNode
+
+from catalog.errors import Code, ExportError
+from catalog.yaml_file import shown
+
+
+def with_text(written: str, key: str, value: str) -> str:
+    """The YAML with another text at a top-level key, which must be there, and everything else as it was."""
+    root = YAML(typ="rt", pure=True).compose(written)
+    assert isinstance(root, MappingNode), "a definition is keys and values"
+    node = next(node for name, node in root.value if name.value == key)
+    return written[: node.start_mark.index] + json.dumps(value, ensure_ascii=False) + written[node.end_mark.index :]
+
+
+def create(path: Path, text: str) -> None:
+    """Write a new file. Raises ExportError DEFINITION_DUPLICATE when there is one of that name already."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ExportError(
+            Code.DEFINITION_DUPLICATE, f"there is {shown(path)} already", "take another id", file=shown(path)
+        ) from None
+
+
+def replace(path: Path, before: str, after: str) -> None:
+    """Put `after` in the place of `before` in one step.
+
+    Raises ExportError DEFINITION_DUPLICATE when the file is not `before` any more: somebody else has changed it.
+    """
+    if path.read_text(encoding="utf-8") != before:
+        raise ExportError(
+            Code.DEFINITION_DUPLICATE,
+            f"{shown(path)} was changed by somebody else meanwhile",
+            "edit it again, from what stands there now",
+            file=shown(path),
+        )
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    unfinished.write_text(after, encoding="utf-8")
+    unfinished.chmod(path.stat().st_mode)
+    unfinished.replace(path)

@@ -1,0 +1,119 @@
+"""Writing definitions: copying one into a new draft, and saving what a person has edited."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+from catalog import rewrite
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.load import RESERVED, Catalog, read_export
+from catalog.model import ID_PATTERN
+from catalog.problem import Problem
+from deployments.apply import own_deployment
+from deployments.checking import check
+from deployments.compile import definition_yaml
+from deployments.lifecycle import require_status
+from deployments.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A definition's file as it stands now."""
+
+    export: Export
+    path: Path
+
+
+def path_of(catalog: Catalog, export_id: str) -> Path:
+    """Where the export's definition stands, or would."""
+    return catalog.folder / "exports" / f"{export_id}.yaml"
+
+
+def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | None = None) -> Written:
+    """A new draft with everything of the export but its watermark; its name is `name`, or says that it is a copy.
+
+    Comments and order of the YAML are kept. Raises ExportError STATUS_REFUSED while a run is at work, and
+    DEFINITION_INVALID or DEFINITION_DUPLICATE for an id or name that cannot be.
+    """
+    original = workspace.known(export_id)
+    require_status(workspace, export_id, "copy", {"draft", "scheduled", "finished"})
+    if re.fullmatch(ID_PATTERN, new_id) is None or new_id in RESERVED:
+        raise ExportError(
+            Code.DEFINITION_INVALID,
+            f"{new_id!r} is no id of an export",
+            "begin with a letter, then lower-case letters, digits and _; and no word of Python",
+        )
+    if own_deployment(workspace.client, new_id, workspace.project.tag) is not None:
+        raise ExportError(
+            Code.DEFINITION_DUPLICATE,
+            f"there is an export {new_id} in Prefect already, though not in the catalog",
+            "take another id, or let `exports apply` remove that one",
+        )
+    path = path_of(workspace.catalog, export_id)
+    written = path.read_text(encoding="utf-8") if path.exists() else definition_yaml(original)
+    chosen = name if name is not None else _free_name(original.name, workspace.catalog.exports.values())
+    copied = path_of(workspace.catalog, new_id)
+    rewrite.create(copied, rewrite.with_text(written, "name", chosen))
+    try:
+        return Written(_valid(workspace.catalog, new_id, copied), copied)
+    except ExportError:
+        copied.unlink()
+        raise
+
+
+def require_draft(workspace: Workspace, export_id: str, action: str) -> None:
+    """Raises ExportError EXPORT_UNKNOWN, or STATUS_REFUSED when the export is no draft."""
+    workspace.catalog.require(export_id)
+    # What was never deployed is a draft, even when its YAML does not load: editing is what mends it.
+    if workspace.deployment(export_id) is not None:
+        require_status(workspace, export_id, action, {"draft"})
+
+
+def problems_of(catalog: Catalog, export_id: str, edited: Path) -> list[Problem]:
+    """What `check` has against the export, were `edited` its file."""
+    found = read_export(edited, catalog.folder)
+    if not isinstance(found, Export):
+        return found
+    others = tuple(problem for problem in catalog.problems if problem.export != export_id)
+    exports = {**catalog.exports, export_id: found}
+    return check(replace(catalog, exports=exports, problems=others), [export_id])
+
+
+def save(workspace: Workspace, export_id: str, before: str, edited: Path) -> Written:
+    """Put the edited text in the place of `before`.
+
+    Raises ExportError for the first error that `check` finds in it, or when the file was changed meanwhile.
+    """
+    for problem in problems_of(workspace.catalog, export_id, edited):
+        if problem.severity == "error":
+            raise problem.as_error()
+    path = path_of(workspace.catalog, export_id)
+    rewrite.replace(path, before, edited.read_text(encoding="utf-8"))
+    return Written(_valid(workspace.catalog, export_id, path), path)
+
+
+def _valid(catalog: Catalog, export_id: str, path: Path) -> Export:
+    found = read_export(path, catalog.folder)
+    if not isinstance(found, Export):
+        raise found[0].as_error()
+    names = {export.name.casefold() for export in catalog.exports.values() if export.id != export_id}
+    if found.name.casefold() in names:
+        raise ExportError(
+            Code.DEFINITION_DUPLICATE,
+            f"there is another export named {found.name!r}",
+            "give each export a name of its own",
+            export=export_id,
+            key="name",
+        )
+    return found
+
+
+def _free_name(original: str, others: Iterable[Export]) -> str:
+    taken = {export.name.casefold() for export in others}
+    candidates = (f"{original} (copy{f' {number}' if number > 1 else ''})" for number in count(1))
+    return next(name for name in candidates if name.casefold() not in taken)

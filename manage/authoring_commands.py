@@ -1,0 +1,100 @@
+"""The commands that write definitions: copy one into a new draft, edit one in the person's own editor."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from os import environ
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from catalog.errors import Code, ExportError
+from manage import output
+from manage.command import ExportArgument, Json, opened
+
+if TYPE_CHECKING:
+    from deployments.workspace import Workspace
+
+
+def add_authoring_commands(app: typer.Typer) -> None:
+    """Let the `exports` command know `copy` and `edit`."""
+    for command in (copy, edit):
+        app.command()(command)
+
+
+def copy(
+    export_id: ExportArgument,
+    new_id: Annotated[str, typer.Argument(metavar="NEW_ID", help="The new draft's id.")],
+    name: Annotated[str | None, typer.Option(help="Its name; by default the original's, said to be a copy.")] = None,
+    json: Json = False,
+) -> None:
+    """Copy an export into a new draft: everything but its watermark and its runs."""
+    from deployments.authoring import copy_export
+
+    with opened(json) as workspace:
+        written = copy_export(workspace, export_id, new_id, name)
+    if json:
+        output.data({"id": new_id, "name": written.export.name, "file": str(written.path)})
+    else:
+        output.say(f"{new_id} is a draft named {written.export.name!r}: edit {written.path}")
+
+
+def edit(export_id: ExportArgument, json: Json = False) -> None:
+    """Edit a draft's definition in $VISUAL or $EDITOR; what `check` refuses is not saved, and never lost."""
+    from deployments.authoring import path_of, require_draft, save
+
+    with opened(json) as workspace:
+        require_draft(workspace, export_id, "edit")
+        before = path_of(workspace.catalog, export_id).read_text(encoding="utf-8")
+        edited = Path(tempfile.mkdtemp(prefix="exports-edit-")) / f"{export_id}.yaml"
+        edited.write_text(before, encoding="utf-8")
+        _open_editor(edited)
+        while _has_errors(workspace, export_id, edited) and _wants_to_go_on():
+            _open_editor(edited)
+        changed = edited.read_text(encoding="utf-8") != before
+        try:
+            written = save(workspace, export_id, before, edited) if changed else None
+        except ExportError as error:
+            error.hint = f"{error.hint or 'mend it'}; your text stands in {edited}"
+            raise
+        edited.unlink()
+        edited.parent.rmdir()
+    if json:
+        output.data({"id": export_id, "changed": changed, "version": written.export.hash if written else None})
+    else:
+        output.say(f"{export_id} is saved, version {written.export.hash[:12]}" if written else "nothing was changed")
+
+
+def _open_editor(path: Path) -> None:
+    command = shlex.split(environ.get("VISUAL") or environ.get("EDITOR") or "vi")
+    _run([*command, str(path)], path)
+
+
+def _run(command: Sequence[str], path: Path) -> None:
+    try:
+        subprocess.run(command, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = f"exit code {error.returncode}" if isinstance(error, subprocess.CalledProcessError) else error.strerror
+        raise ExportError(
+            Code.DEFINITION_INVALID,
+            f"the editor {command[0]} did not do its work: {why}",
+            f"set EDITOR to one that is installed; your text stands in {path}",
+        ) from None
+
+
+def _has_errors(workspace: Workspace, export_id: str, edited: Path) -> bool:
+    from deployments.authoring import problems_of
+
+    errors = [found for found in problems_of(workspace.catalog, export_id, edited) if found.severity == "error"]
+    for problem in errors:
+        output.say(f"{problem.code}: line {problem.line}: {problem.message}")
+    return bool(errors)
+
+
+def _wants_to_go_on() -> bool:
+    return sys.stdin.isatty() and typer.confirm("Edit it again? Otherwise it is not saved", default=True, err=True)
