@@ -1,12 +1,16 @@
-"""Writing definitions: copying one into a new draft, and saving what a person has edited."""
+"""Writing definitions: a new one, a copy of another, and what a person has edited."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
 
 from catalog import rewrite
 from catalog.definition import Export
@@ -117,3 +121,26 @@ def _free_name(original: str, others: Iterable[Export]) -> str:
     taken = {export.name.casefold() for export in others}
     candidates = (f"{original} (copy{f' {number}' if number > 1 else ''})" for number in count(1))
     return next(name for name in candidates if name.casefold() not in taken)
+
+
+def create_export(catalog: Catalog, export_id: str, content: Mapping[str, Any]) -> Written:
+    """Write a new draft from the keys and values of a definition; what is at its default is left out.
+
+    Raises ExportError for the first error that `check` finds in it, DEFINITION_DUPLICATE when the id is taken.
+    """
+    path = path_of(catalog, export_id)
+    export = composed(catalog, export_id, content)
+    rewrite.create(path, definition_yaml(export))
+    return Written(export, path)
+
+
+def composed(catalog: Catalog, export_id: str, content: Mapping[str, Any]) -> Export:
+    """The definition with these keys and values, checked. Raises ExportError for the first error that is found."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{export_id}.yaml"
+        path.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        for problem in problems_of(catalog, export_id, path):
+            if problem.severity == "error":
+                # The lines are those of a file that nobody sees.
+                raise replace(problem, file=None, line=None).as_error()
+        return _valid(catalog, export_id, path)

@@ -1,4 +1,4 @@
-"""The commands that write definitions: copy one into a new draft, edit one in the person's own editor."""
+"""The commands that write definitions: a new one, a copy of one, or one in the person's own editor."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ import typer
 from catalog.errors import Code, ExportError
 from manage import output
 from manage.command import ExportArgument, Json, opened
+from manage.create_command import create
 
 if TYPE_CHECKING:
     from deployments.workspace import Workspace
 
 
 def add_authoring_commands(app: typer.Typer) -> None:
-    """Let the `exports` command know `copy` and `edit`."""
-    for command in (copy, edit):
+    """Let the `exports` command know `create`, `copy` and `edit`."""
+    for command in (create, copy, edit):
         app.command()(command)
 
 
