@@ -20,6 +20,7 @@ from catalog.cursor import Cursor
 from catalog.file import File
 from catalog.model import ID_PATTERN, Frozen, Label, Text, invalid
 from catalog.naming import check_pattern
+from catalog.notification import Notification
 from catalog.schedule import check_cron, check_timezone
 
 ExportId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=100)]
@@ -88,6 +89,8 @@ class Export(Frozen):
     """A folder below the target, with the same fields as the file name."""
     schedule: Schedule | None = None
     """When it runs. A one shot without one runs on activation."""
+    report: Notification | None = None
+    """Who gets the report of each run; it always stands in Prefect."""
     retries: Annotated[int, Field(ge=0, le=10)] = 3
     """How often a step is tried again by itself when database or target do not answer."""
 

@@ -1,4 +1,4 @@
-"""Secrets written out in `databases/` or `targets/`, where only references may stand."""
+"""Secrets written out in the catalog, where only references may stand."""
 
 from __future__ import annotations
 
@@ -11,17 +11,34 @@ KeyPath = tuple[str | int, ...]
 
 _REFERENCE = re.compile(r"\{\{.*?\}\}")
 _SECRET_KEY = re.compile(
-    r"(pass(word|wd|phrase)?|pwd|secret|token|credentials?|connection_string|(?<!host_)(?<!public_)key)$", re.IGNORECASE
+    r"(pass(word|wd|phrase)?|pwd|secret|token|credentials?|authorization|connection_string|(?<!host_)(?<!public_)key)$",
+    re.IGNORECASE,
 )
 # As SQLAlchemy reads a URL, a password may hold `/`; digits before a `/` are a port.
 _URL_PASSWORD = re.compile(r"://[^:/@\s]*:(?!\d+/)[^@\s]+@")
 _URL_PARAMETER = re.compile(r"(?<=[?&;=])(?P<name>[^=&;?\s]*)=(?=[^&;\s])")
+# Apprise URLs that name a server; in those of a service, host and path are tokens.
+_NAMES_A_SERVER = re.compile(r"(mailtos?|jsons?|xmls?|forms?)://|mailto:(?!//)", re.IGNORECASE)
 
 
 def literal_secrets(content: Mapping[str, Any]) -> Iterator[KeyPath]:
     """The key path of each secret that stands in a connection's YAML as it is."""
     for key in ("url", "options"):
         yield from _in((key,), content.get(key))
+
+
+def literal_secrets_of_report(content: Mapping[str, Any]) -> Iterator[KeyPath]:
+    """The key path of each Apprise URL in a definition's YAML that holds a secret as it is."""
+    report = content.get("report")
+    addresses = report.get("to") if isinstance(report, dict) else None
+    for index, url in enumerate(addresses if isinstance(addresses, list) else [addresses]):
+        where = ("report", "to", index) if isinstance(addresses, list) else ("report", "to")
+        if isinstance(url, str) and (_is_token(url) or _is_secret("to", url)):
+            yield where
+
+
+def _is_token(url: str) -> bool:
+    return "://" in url and not _REFERENCE.search(url) and not _NAMES_A_SERVER.match(url)
 
 
 def _in(where: KeyPath, value: Any) -> Iterator[KeyPath]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from catalog.connections import Database, Target
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.explain import explain, found_at
-from catalog.literal_secrets import literal_secrets
+from catalog.literal_secrets import KeyPath, literal_secrets, literal_secrets_of_report
 from catalog.model import ID_PATTERN
 from catalog.naming import example
 from catalog.places import catalog_folder
@@ -148,23 +148,19 @@ def _connection_problems(path: Path, model: type[Model]) -> Model | list[Problem
         content = read_mapping(path, quote_text=False)
     except ExportError as error:
         return [problem_from(error, None)]
-    secrets = [
-        found_at(
-            path,
-            None,
-            key,
-            Code.SECRET_LITERAL,
-            f"a secret is written out in {shown(path)}",
-            "refer to it as {{ $NAME }} or {{ prefect.blocks.secret.NAME }}",
-        )
-        for key in literal_secrets(content)
-    ]
+    secrets = _written_out(path, None, literal_secrets(content))
     if secrets:
         return secrets
     try:
         return model.model_validate(content)
     except ValidationError as error:
         return explain(path, None, model, content, error)
+
+
+def _written_out(path: Path, export_id: str | None, keys: Iterable[KeyPath]) -> list[Problem]:
+    message = f"a secret is written out in {shown(path)}"
+    hint = "refer to it as {{ $NAME }} or {{ prefect.blocks.secret.NAME }}"
+    return [found_at(path, export_id, key, Code.SECRET_LITERAL, message, hint) for key in keys]
 
 
 def _export_problems(path: Path, databases: set[str], targets: set[str]) -> Export | list[Problem]:
@@ -179,6 +175,8 @@ def _export_problems(path: Path, databases: set[str], targets: set[str]) -> Expo
         return [problem((), Code.DEFINITION_INVALID, f"the file name {path.stem!r} {why}", hint)]
     if "id" in content:
         return [problem(("id",), Code.DEFINITION_INVALID, "`id` is not written: it is the file's name", "remove it")]
+    if secrets := _written_out(path, path.stem, literal_secrets_of_report(content)):
+        return secrets
     try:
         export = Export.model_validate({**content, "id": path.stem})
     except ValidationError as error:

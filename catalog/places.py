@@ -37,3 +37,8 @@ def ledger_url() -> str:
 def spool_folder() -> Path:
     """`EXPORTS_SPOOL`, or `spool/` in the state folder."""
     return Path(os.environ.get("EXPORTS_SPOOL") or state_folder() / "spool").resolve()
+
+
+def mail_relay() -> str:
+    """`EXPORTS_MAIL` (an Apprise URL), or this machine's own mail server: what sends to a plain `mailto:` address."""
+    return os.environ.get("EXPORTS_MAIL") or "mailto://localhost"

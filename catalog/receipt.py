@@ -103,6 +103,11 @@ def rows_of(files: Sequence[DeliveredFile]) -> int:
     return _most(files, lambda file: file.rows)
 
 
+def bytes_of(files: Sequence[DeliveredFile]) -> int:
+    """How many bytes were delivered, as `rows_of` counts."""
+    return _most(files, lambda file: file.bytes)
+
+
 def _most(files: Sequence[DeliveredFile], count: Callable[[DeliveredFile], int]) -> int:
     by_target: dict[str, int] = defaultdict(int)
     for file in files:
@@ -112,7 +117,7 @@ def _most(files: Sequence[DeliveredFile], count: Callable[[DeliveredFile], int])
 
 def delivered_line(files: Sequence[DeliveredFile]) -> str:
     """The report of a run that delivered `files` (at least one), in one line."""
-    rows, size = rows_of(files), _most(files, lambda file: file.bytes)
+    rows, size = rows_of(files), bytes_of(files)
     known = list(dict.fromkeys(file.name for file in files))
     names = ", ".join(known[:3]) + (f" and {len(known) - 3} more" if len(known) > 3 else "")
     where = ", ".join(dict.fromkeys(file.target for file in files))

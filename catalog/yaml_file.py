@@ -142,6 +142,8 @@ def _syntax(path: Path, text: str, error: MarkedYAMLError, quote_text: bool) -> 
         hint = "indent with spaces, not tabs"
     else:
         hint = "quote texts that hold `: `, ` #`, braces or brackets"
+    # A URL may hold a secret wherever it stands.
+    quote_text = quote_text and "://" not in written
     problem = str(error.problem).strip() if quote_text else "it breaks off"
     offending = f": `{_shortened(written, column)}`" if quote_text else ""
     why = f"{shown(path)} is no YAML: {problem} at line {line}, column {column}{offending}"

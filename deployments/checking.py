@@ -24,6 +24,7 @@ from tasks.frontier import settle
 from tasks.indexes import lacks_cursor_index
 from tasks.ledger import Ledger
 from tasks.lookback import key_columns
+from tasks.notify import refuse_unknown
 from tasks.publish import open_publisher
 from tasks.read import preview as preview_rows
 from tasks.read import source_columns, verify
@@ -82,6 +83,11 @@ def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
             if connect:
                 with closing(open_publisher(name, target, secret_block)) as publisher:
                     publisher.check()
+        except ExportError as error:
+            problems.append(problem_of(export, error, is_error=True))
+    for url in export.report.to if export.report else ():
+        try:
+            refuse_unknown(url)
         except ExportError as error:
             problems.append(problem_of(export, error, is_error=True))
     return problems

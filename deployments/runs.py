@@ -22,10 +22,10 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
 from catalog.errors import Code, ExportError, from_state_message
-from catalog.receipt import RunReport, rows_of
+from catalog.receipt import RunReport
 from deployments.prefect_api import PAGE
 from deployments.status import run_status
-from flows.report import notes
+from flows.run_report import Ending, draw
 from tasks.ledger import Attempt, Ledger
 
 _BEGUN = FlowRunFilterState(
@@ -116,33 +116,9 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
     vanished = _vanished(ledger, export_id, run_id, running_since) if running_since is not None else None
     if vanished is not None:
         status = "failed"
-    window = ledger.window_of_run(run_id)
-    files = tuple(ledger.delivered_by_run(run_id))
-    settled_by = ledger.settled_by(run_id)
-    delivered_by = settled_by if settled_by != run_id else None
+    error = vanished or (_error(run) if status == "failed" else None)
     message = (run.state.message or "") if run.state else ""
-    code, error_message, error_hint = vanished or (_error(run) if status == "failed" else (None, None, None))
-    return RunReport(
-        run_id=run_id,
-        export=export_id,
-        status=status,
-        started_at=started,
-        ended_at=ended,
-        duration_seconds=_seconds(started, ended),
-        attempts=run.run_count,
-        files=files,
-        targets=tuple(ledger.target_states(window.id)) if window else (),
-        rows=rows_of(files),
-        since=window.bounds.since if window else None,
-        until=window.bounds.until if window else None,
-        error_code=str(code) if code else None,
-        error_message=error_message,
-        error_hint=error_hint,
-        relaunchable=bool(code and code.relaunchable and delivered_by is None),
-        delivered_by=delivered_by,
-        notes=tuple(notes(ledger, run_id)),
-        message=message,
-    )
+    return draw(ledger, export_id, run_id, Ending(status, started, ended, run.run_count, message, error))
 
 
 def _vanished(
@@ -183,12 +159,6 @@ def _last_attempt(client: SyncPrefectClient, run: FlowRun) -> tuple[datetime | N
     if ended is not None and started is not None and ended < started:
         ended = None
     return _utc(started), _utc(ended)
-
-
-def _seconds(started: datetime | None, ended: datetime | None) -> float | None:
-    if started is None:
-        return None
-    return round(((ended or datetime.now(UTC)) - started).total_seconds(), 3)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

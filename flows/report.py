@@ -48,16 +48,20 @@ def name_run(run_id: str, name: str) -> None:
         get_run_logger().warning("the run could not be named %s (%s)", name, type(error).__name__)
 
 
-def bury(dead_run_id: str, *, by: str) -> None:
+def bury(dead_run_id: str, *, at_work_since: datetime, by: str) -> None:
     """Show a run as crashed whose process is gone: Prefect would call it Running for ever.
 
+    One that has been relaunched since is let be.
     What Prefect has against that is only logged: the ledger knows, and so does the report.
     """
     message = f"{Code.PROCESS_VANISHED}: its process ended without a word. Try: nothing: run {by} went on with its work"
     try:
         with get_client(sync_client=True) as client:
             found = client.read_flow_run(UUID(dead_run_id))
-            if found.state is not None and not found.state.is_final() and not found.state.is_scheduled():
+            state = found.state
+            if state is None or state.is_final() or state.is_scheduled():
+                return
+            if not state.is_running() or state.timestamp <= at_work_since:
                 client.set_flow_run_state(found.id, Crashed(message=message), force=True)
     except (*_AWAY, ValueError) as error:
         get_run_logger().warning("run %s could not be shown as crashed (%s)", dead_run_id, type(error).__name__)
@@ -228,6 +232,18 @@ def succeeded(line: str) -> State[Any]:
 def failed(error: ExportError) -> State[Any]:
     """The final state of a run that failed: returned, not raised, so that its message begins with the code."""
     return Failed(message=state_message(error))
+
+
+def stopped(run_id: str) -> ExportError:
+    """Why a run is being ended from outside: it was cancelled, as Prefect knows, or its process was told to end."""
+    try:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(run_id)).state
+    except _AWAY:
+        state = None
+    if state is not None and state.is_cancelling():
+        return ExportError(Code.CANCELLED, "the run was cancelled", "relaunch it when it is wanted after all")
+    return ExportError(Code.STOPPED, "the run's process was told to end", "relaunch, or wait for the next run")
 
 
 def internal(error: Exception) -> ExportError:

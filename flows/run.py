@@ -12,7 +12,7 @@ from pydantic import WithJsonSchema
 from catalog.definition import Export
 from catalog.errors import ExportError, state_message
 from catalog.windows import explicit_bounds
-from flows import report
+from flows import announce, report
 from flows.story import Means, Story
 from tasks.ledger import Ledger
 from tasks.partitions import Running
@@ -32,22 +32,30 @@ def run(
         until: The end of that span; the row at exactly this moment is not in it.
         definition: What the run does, frozen when the export was activated. Leave it as it is.
     """
-    ledger, run_id = Ledger.default(), str(flow_run.id)
-    story = Story(definition, ledger, run_id, _logical_time(), _in_prefect(run_id))
+    ledger, run_id, begun = Ledger.default(), str(flow_run.id), datetime.now(UTC)
+    found_dead: list[str] = []
+    story = Story(definition, ledger, run_id, _logical_time(), _in_prefect(ledger, run_id, found_dead))
+    error: ExportError | None = None
     try:
         delivered_before = len(ledger.delivered_by_run(run_id))
         allotment = story.deliver(explicit_bounds(definition, since, until, story.logical_time))
         line = report.outcome(ledger, run_id, allotment, delivered_before)
-    except ExportError as error:
-        _report(story, state_message(error))
-        return report.failed(error)
-    except Exception as error:
-        found = report.internal(error)
-        get_run_logger().error("".join(report.frames(error)))
-        _report(story, state_message(found))
-        return report.failed(found)
+    except ExportError as found:
+        error = found
+    except Exception as found:
+        error = report.internal(found)
+        get_run_logger().error("".join(report.frames(found)))
+    except BaseException:
+        # Its turn ends in order, so that no later run would find it dead and tell of it.
+        announce.run_stopped(ledger, definition, begun, report.stopped(run_id))
+        raise
+    if error is not None:
+        line = state_message(error)
     _report(story, line)
-    return report.succeeded(line)
+    announce.run_ended(ledger, definition, begun, line, error)
+    for dead in found_dead:
+        announce.run_died(ledger, definition, dead)
+    return report.succeeded(line) if error is None else report.failed(error)
 
 
 def _logical_time() -> datetime:
@@ -56,15 +64,20 @@ def _logical_time() -> datetime:
     return datetime.fromtimestamp(scheduled.timestamp(), UTC)
 
 
-def _in_prefect(run_id: str) -> Means:
+def _in_prefect(ledger: Ledger, run_id: str, found_dead: list[str]) -> Means:
     logger = get_run_logger()
+
+    def bury(dead: str) -> None:
+        report.bury(dead, at_work_since=ledger.attempts_of_run(dead)[0].began_at, by=run_id)
+        found_dead.append(dead)
+
     return Means(
         step=_tried_again,
         beside=_beside,
         name=lambda name: report.name_run(run_id, name),
         tell=logger.info,
         warn=logger.warning,
-        bury=lambda dead: report.bury(dead, by=run_id),
+        bury=bury,
         lookup=report.secret_block,
         progress=report.Progress,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from flows.failures import Failure, as_one
 from tasks import deliver, spool, steps
 from tasks.credentials import Lookup
 from tasks.deliver import Parcel
-from tasks.ledger import Allotment, Findings, Ledger, Turn
+from tasks.ledger import Allotment, Attempt, Findings, Ledger, Turn
 from tasks.partitions import Running
 
 #: States in which every byte is at the target.
@@ -223,8 +223,16 @@ class Story:
                 f"run {dead.run_id} on {dead.host}, process {dead.pid}, at work since "
                 f"{dead.began_at:%Y-%m-%d %H:%M:%S} UTC, ended without a word: this run goes on where it was"
             )
-            if dead.run_id != self.id:
-                self.means.bury(dead.run_id)
+            for run_id in dict.fromkeys(found.run_id for found in self._never_told_of(dead)):
+                if run_id != self.id:
+                    self.means.bury(run_id)
+
+    def _never_told_of(self, dead: Attempt) -> Iterator[Attempt]:
+        """The dead turn, and those that it had taken over: it died before its run could tell of them."""
+        found: Attempt | None = dead
+        while found is not None:
+            yield found
+            found = self.ledger.attempt(found.export, found.took_over) if found.took_over else None
 
     def _rows_of_last_file(self) -> int | None:
         files = [

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -15,7 +14,8 @@ from rich.table import Table
 
 from catalog.errors import Code, ExportError
 from catalog.load import Problem
-from catalog.receipt import RunReport, size_text
+from catalog.receipt import RunReport
+from catalog.report_text import facts, moment
 
 if TYPE_CHECKING:
     from deployments.checking import Preview
@@ -97,38 +97,8 @@ def error_object(error: ExportError) -> dict[str, Any]:
 
 def report_words(report: RunReport) -> None:
     """The report of one run in words."""
-    lines = [
-        ("export", report.export),
-        ("run", report.run_id),
-        ("status", report.status),
-        ("started", moment(report.started_at)),
-        ("ended", moment(report.ended_at)),
-        ("duration", f"{report.duration_seconds:.1f} s" if report.duration_seconds is not None else "-"),
-        ("attempts", str(report.attempts)),
-    ]
-    if report.until:
-        lines.append(
-            ("window", f"{moment(report.since) if report.since else 'the beginning'} to {moment(report.until)}")
-        )
-    lines += [("file", f"{file.path} ({file.rows:,} rows, {size_text(file.bytes)})") for file in report.files]
-    lines.append(("rows", f"{report.rows:,}"))
-    lines += [("note", note) for note in report.notes]
-    if report.error_code:
-        lines.append(("error", f"{report.error_code}: {report.error_message}"))
-        lines += [("try", report.error_hint)] if report.error_hint else []
-        lines.append(("relaunch", _relaunch_words(report)))
-    else:
-        lines.append(("report", report.message))
-    for name, value in lines:
+    for name, value in facts(report):
         text(f"{name + ':':<10} {value}")
-
-
-def _relaunch_words(report: RunReport) -> str:
-    if report.delivered_by:
-        return f"not needed: run {report.delivered_by} delivered this window"
-    if report.relaunchable:
-        return f"helps: exports relaunch {report.export} --run {report.run_id}"
-    return "does not help: " + Code[report.error_code or "INTERNAL"].remedy.value
 
 
 def report(drawn: RunReport, json_wanted: bool) -> None:
@@ -255,8 +225,3 @@ def problem(found: Problem) -> None:
     text(f"{found.severity}: {found.code}: {place + ': ' if place else ''}{found.message}")
     if found.hint:
         text(f"  Try: {found.hint}")
-
-
-def moment(value: datetime | None) -> str:
-    """A moment for people, in UTC to the second."""
-    return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else "-"

@@ -39,13 +39,23 @@ def _resolve_text(text: str, lookup: Lookup) -> str:
     if whole is not None:
         return _value(whole, lookup)
     # Looked for in what was written: a secret's own value may hold braces, and must not be shown.
+    refuse_malformed(text)
+    return _REFERENCE.sub(lambda match: _placed(text, match, _value(match, lookup)), text)
+
+
+def has_reference(text: str) -> bool:
+    """Whether a secret is referred to in the text, or anything that looks like it."""
+    return "{{" in text
+
+
+def refuse_malformed(text: str) -> None:
+    """Raises ExportError SECRET_MISSING for what stands in double braces and is no reference."""
     if left := _ANY.search(_REFERENCE.sub("", text)):
         raise ExportError(
             Code.SECRET_MISSING,
             f"{left[0]} is no reference to a secret",
             "write {{ $NAME }} for an environment variable, {{ prefect.blocks.secret.NAME }} for a Secret block",
         )
-    return _REFERENCE.sub(lambda match: _placed(text, match, _value(match, lookup)), text)
 
 
 def _placed(text: str, match: re.Match[str], value: str) -> str:

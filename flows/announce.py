@@ -1,0 +1,116 @@
+"""What the world is told when a run has ended: an event in Prefect, and the report to whom the definition names.
+
+All of it comes after the turn at the work, and nothing of it fails a run.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from prefect import get_run_logger
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+from prefect.utilities.urls import url_for
+
+from catalog.definition import Export
+from catalog.errors import Code, ExportError
+from catalog.receipt import RunReport
+from catalog.report_text import body, subject
+from flows.report import secret_block
+from flows.run_report import Ending, draw, draw_without_ledger
+from tasks import notify
+from tasks.credentials import has_reference
+from tasks.ledger import Ledger
+
+#: The event that automations and webhooks can wait for.
+FINISHED = "export.finished"
+#: How long, in seconds, a run that is being stopped waits for its messages: what stops it may lose patience.
+_STOPPED_PATIENCE = 10.0
+
+
+def run_ended(ledger: Ledger, export: Export, started_at: datetime, message: str, error: ExportError | None) -> None:
+    """Tell how this run ended: well, with that message, or with that error."""
+    _announce_own(ledger, export, started_at, message, error, notify.PATIENCE)
+
+
+def run_stopped(ledger: Ledger, export: Export, started_at: datetime, error: ExportError) -> None:
+    """Tell that this run is being ended from outside."""
+    _announce_own(ledger, export, started_at, error.message, error, _STOPPED_PATIENCE)
+
+
+def run_died(ledger: Ledger, export: Export, run_id: str) -> None:
+    """Tell of another run that died at its work, which could not do so itself."""
+    try:
+        attempts = ledger.attempts_of_run(run_id)
+        died = attempts[0]
+        text = f"process {died.pid} on {died.host} ended without a word, and run {flow_run.id} went on with its work"
+        error = (Code.PROCESS_VANISHED, text, "see which run delivered its window; if none did, relaunch")
+        ending = Ending("failed", died.began_at, died.ended_at, len(attempts), text, error)
+        _announce(export, draw(ledger, export.id, run_id, ending), notify.PATIENCE, confirmed=True)
+    except Exception as error:
+        _warn(run_id, error)
+
+
+def _announce_own(
+    ledger: Ledger, export: Export, started_at: datetime, message: str, error: ExportError | None, seconds: float
+) -> None:
+    run_id, now = str(flow_run.id), datetime.now(UTC)
+    why = (error.code, error.message, error.hint) if error else None
+    ending = Ending("failed" if error else "succeeded", started_at, now, flow_run.run_count, message, why)
+    try:
+        try:
+            registered = ledger.definition(export.hash) is not None
+            report, confirmed = draw(ledger, export.id, run_id, ending), True
+        except ExportError:
+            report, registered, confirmed = draw_without_ledger(export.id, run_id, ending), True, False
+        _announce(export, report, seconds, registered=registered, confirmed=confirmed)
+    except Exception as failure:
+        _warn(run_id, failure)
+
+
+def _announce(
+    export: Export, report: RunReport, seconds: float, *, registered: bool = True, confirmed: bool = True
+) -> None:
+    try:
+        _emit(export, report)
+    except Exception as error:
+        _warn(report.run_id, error)
+    wanted = export.report
+    if wanted is None or report.status not in wanted.on:
+        return
+    # Anybody may start a run with another definition: its word sends nothing, and no secret while nobody knows.
+    to = [url for url in wanted.to if registered and (confirmed or not has_reference(url))]
+    message = notify.Message(
+        subject(report), body(report, export.name, _link(report.run_id)), report.status == "failed"
+    )
+    for warning in notify.send(to, message, secret_block, seconds):
+        get_run_logger().warning(warning)
+
+
+def _emit(export: Export, report: RunReport) -> None:
+    # Automations match labels, not payloads.
+    labels = {"export.status": report.status, "export.error-code": report.error_code or ""}
+    emit_event(
+        FINISHED,
+        resource={"prefect.resource.id": f"export.{export.id}", "prefect.resource.name": export.name, **labels},
+        related=_related(report.run_id),
+        payload={**report.to_json(), "link": _link(report.run_id)},
+    )
+
+
+def _related(run_id: str) -> list[dict[str, str]]:
+    """The run that ended and its deployment. Prefect would take whichever run tells of it for that run."""
+    related = [(f"prefect.flow-run.{run_id}", "flow-run")]
+    if run_id != str(flow_run.id):
+        related.append((f"prefect.flow-run.{flow_run.id}", "found-by"))
+    if flow_run.deployment_id:
+        related.append((f"prefect.deployment.{flow_run.deployment_id}", "deployment"))
+    return [{"prefect.resource.id": found, "prefect.resource.role": role} for found, role in related]
+
+
+def _link(run_id: str) -> str | None:
+    return url_for("flow-run", obj_id=run_id)
+
+
+def _warn(run_id: str, error: Exception) -> None:
+    get_run_logger().warning("nobody could be told of run %s (%s)", run_id, type(error).__name__)
