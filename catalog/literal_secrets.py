@@ -33,7 +33,8 @@ def literal_secrets_of_report(content: Mapping[str, Any]) -> Iterator[KeyPath]:
     addresses = report.get("to") if isinstance(report, dict) else None
     for index, url in enumerate(addresses if isinstance(addresses, list) else [addresses]):
         where = ("report", "to", index) if isinstance(addresses, list) else ("report", "to")
-        if isinstance(url, str) and (_is_token(url) or _is_secret("to", url)):
+        # In these URLs a port may be followed by the parameters at once.
+        if isinstance(url, str) and (_is_token(url) or _is_secret("to", url.replace("?", "/?", 1))):
             yield where
 
 

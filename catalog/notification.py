@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
 from catalog.model import Frozen, Text
 
@@ -15,10 +15,17 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:.+|\{\{.+", re.IGNORECASE)
 class Notification(Frozen):
     """Who gets the report of each run, and of which runs."""
 
-    to: Annotated[tuple[Text, ...], Field(min_length=1)]
+    to: tuple[Text, ...]
     """Apprise URLs, as mailto:me@example.com or "{{ $SLACK_URL }}"; secrets in them are references."""
-    on: Annotated[tuple[Literal["failed", "succeeded"], ...], Field(min_length=1)] = ("failed", "succeeded")
+    on: tuple[Literal["failed", "succeeded"], ...] = ("failed", "succeeded")
     """Which runs are reported: failed, succeeded or both."""
+
+    @field_validator("to", "on")
+    @classmethod
+    def _something(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("nothing stands in it")
+        return value
 
     @field_validator("to")
     @classmethod

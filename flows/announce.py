@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from prefect import get_run_logger
 from prefect.events import emit_event
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.utilities.urls import url_for
 
 from catalog.definition import Export
@@ -103,8 +103,8 @@ def _related(run_id: str) -> list[dict[str, str]]:
     related = [(f"prefect.flow-run.{run_id}", "flow-run")]
     if run_id != str(flow_run.id):
         related.append((f"prefect.flow-run.{flow_run.id}", "found-by"))
-    if flow_run.deployment_id:
-        related.append((f"prefect.deployment.{flow_run.deployment_id}", "deployment"))
+    if deployment.id:
+        related.append((f"prefect.deployment.{deployment.id}", "deployment"))
     return [{"prefect.resource.id": found, "prefect.resource.role": role} for found, role in related]
 
 

@@ -18,6 +18,7 @@ from partitioned import spool, threads
 from postgres_server import postgres
 from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
 from publishers import drop, folder_publisher, opener, place, publisher, spool_file
+from receivers import mailbox, webhook
 from s3_meddler import meddler
 from s3_server import bucket, seaweedfs
 from sftp_server import openssh, sftp_server, ssh_keys
@@ -36,6 +37,7 @@ __all__ = [
     "gated",
     "ledger",
     "ledger_url",
+    "mailbox",
     "mariadb",
     "meddler",
     "opener",
@@ -55,6 +57,7 @@ __all__ = [
     "spool_file",
     "ssh_keys",
     "threads",
+    "webhook",
     "workshop",
 ]
 

@@ -16,7 +16,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from workshop import Workshop
 
-from deployments.prefect_api import prefect_api, tagged_deployments
+from deployments.prefect_api import post, prefect_api, tagged_deployments
 from deployments.project import load_project
 from flows.exports import export_flow
 from manage.server import server, worker
@@ -44,6 +44,14 @@ def run_again(workshop: Workshop, run_id: str, export_id: str) -> dict[str, Any]
     run_flow(export_flow(export_id), flow_run=run, parameters=run.parameters, return_type="state")
     report: dict[str, Any] = workshop.json("report", export_id, "--run", run_id)
     return report
+
+
+def events_of(resource: str) -> list[dict[str, Any]]:
+    """What Prefect's server was told of the ends of runs that concern a resource."""
+    wanted = {"filter": {"event": {"name": ["export.finished"]}, "any_resource": {"id": [resource]}}, "limit": 50}
+    with prefect_api() as client:
+        found: list[dict[str, Any]] = post(client, "/events/filter", wanted)["events"]
+    return found
 
 
 def free_port() -> int:

@@ -16,7 +16,8 @@ from gated_source import GatedSource
 from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Scheduled
-from prefect_server import QUIET, deployment_of, free_port
+from prefect_server import QUIET, deployment_of, events_of, free_port
+from receivers import Webhook
 from workshop import Workshop
 
 from deployments.prefect_api import prefect_api
@@ -24,6 +25,10 @@ from deployments.project import load_project
 from manage.server import server, worker
 
 CURSOR = {"cursor": {"column": "updated_at", "lag": "0s", "lookback": "0s"}}
+
+
+def telling(webhook: Webhook) -> dict[str, Any]:
+    return {"report": {"to": [f"json://{webhook.place}"]}}
 
 
 def in_the_middle(workshop: Workshop, gated: GatedSource, export_id: str) -> tuple[str, int]:
@@ -51,30 +56,32 @@ def relaunched(workshop: Workshop, export_id: str, run_id: str) -> dict[str, Any
 
 
 def test_a_run_that_is_cancelled_in_the_middle_goes_on_when_it_is_relaunched(
-    prefect: Workshop, gated: GatedSource, prefect_worker: None
+    prefect: Workshop, gated: GatedSource, prefect_worker: None, webhook: Webhook
 ) -> None:
-    export_id = prefect.incremental(**CURSOR)
+    export_id = prefect.incremental(**CURSOR, **telling(webhook))
     with gated.closed():
         run_id, _ = in_the_middle(prefect, gated, export_id)
         with prefect_api() as client:
             client.set_flow_run_state(UUID(run_id), Cancelling())
         cancelled = prefect.wait_for(lambda: prefect.ended(export_id, run_id))
         assert (cancelled["status"], cancelled["error_code"]) == ("failed", "CANCELLED") and cancelled["relaunchable"]
+    assert webhook.titles() == [f"[exports] {export_id} failed: CANCELLED"]
     report = relaunched(prefect, export_id, run_id)
     assert report["status"] == "succeeded" and report["rows"] == 3 and report["window"] == cancelled["window"]
     assert len(prefect.files()) == 1
 
 
 def test_a_run_that_is_terminated_says_so_and_goes_on_when_it_is_relaunched(
-    prefect: Workshop, gated: GatedSource, prefect_worker: None
+    prefect: Workshop, gated: GatedSource, prefect_worker: None, webhook: Webhook
 ) -> None:
-    export_id = prefect.incremental(**CURSOR)
+    export_id = prefect.incremental(**CURSOR, **telling(webhook))
     with gated.closed():
         run_id, process = in_the_middle(prefect, gated, export_id)
         os.kill(process, signal.SIGTERM)
         stopped = prefect.wait_for(lambda: prefect.ended(export_id, run_id))
         assert (stopped["status"], stopped["error_code"]) == ("failed", "STOPPED") and stopped["relaunchable"]
         assert prefect.json("ledger", export_id)[0]["error_code"] == "STOPPED"
+    assert webhook.titles() == [f"[exports] {export_id} failed: STOPPED"]
     report = relaunched(prefect, export_id, run_id)
     assert report["status"] == "succeeded" and report["rows"] == 3 and len(prefect.files()) == 1
 
@@ -114,9 +121,9 @@ def died_with_its_worker(
 
 
 def test_what_a_dead_machine_left_is_delivered_by_the_next_run_at_once(
-    prefect: Workshop, gated: GatedSource, prefect_url: str, prefect_home: Path
+    prefect: Workshop, gated: GatedSource, prefect_url: str, prefect_home: Path, webhook: Webhook
 ) -> None:
-    export_id = prefect.incremental(**CURSOR)
+    export_id = prefect.incremental(**CURSOR, **telling(webhook))
     prefect.run("apply")
     dead, process = died_with_its_worker(prefect, gated, export_id, prefect_home, prefect_url)
     gated.add(4, "2026-01-04 08:00")
@@ -138,6 +145,15 @@ def test_what_a_dead_machine_left_is_delivered_by_the_next_run_at_once(
     assert (buried["status"], buried["error_code"]) == ("failed", "PROCESS_VANISHED")
     assert buried["delivered_by"] == survivor and buried["relaunchable"] is False
     assert len(prefect.files()) == 2
+    assert webhook.titles() == [
+        f"[exports] {export_id} succeeded: {report['files'][0]['name']} and 1 more",
+        f"[exports] {export_id} failed: PROCESS_VANISHED",
+    ]
+    assert f"run: {dead}\n" in webhook.got[1]["message"] and survivor in webhook.got[1]["message"]
+    (event,) = prefect.wait_for(lambda: events_of(f"prefect.flow-run.{dead}"))
+    assert event["payload"]["run_id"] == dead and event["resource"]["export.error-code"] == "PROCESS_VANISHED"
+    roles = {found["prefect.resource.role"]: found["prefect.resource.id"] for found in event["related"]}
+    assert (roles["flow-run"], roles["found-by"]) == (f"prefect.flow-run.{dead}", f"prefect.flow-run.{survivor}")
 
 
 def test_a_run_that_died_with_its_worker_can_be_relaunched_though_prefect_calls_it_running(
