@@ -38,6 +38,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "timestamp_format": "%d/%m/%Y %H:%M:%S",
     },
     "Schedule": {"cron": "0 2 * * *", "at": "2026-12-01T10:00", "timezone": "Europe/Brussels"},
+    "Notification": {"to": ["mailto:data@example.com"], "on": ["failed"]},
     "Database": {"url": "postgresql+psycopg://me:{{ $PASSWORD }}@db/crm", "tables": {"orders": "linked_data"}},
     "Target": {"url": "/srv/outbox"},
 }

@@ -33,6 +33,7 @@ file:
 target: partner
 folder: "inbound/{date:%Y}"
 schedule: {cron: "0 2 * * *", timezone: Europe/Brussels}
+report: {to: ["mailto:data@example.com"], on: [failed, succeeded]}
 retries: 3
 """
 

@@ -67,6 +67,17 @@ def test_a_host_finishes_what_a_dead_one_began_without_its_spool(
     the_other_host_takes_over(workshop, export_id, dead)
 
 
+def test_a_run_tells_of_every_dead_run_that_could_not_tell_of_another(workshop: Workshop, export_id: str) -> None:
+    first, second = a_run(), a_run()
+    for day, dead in enumerate((first, second)):
+        at = NOON + timedelta(days=day)
+        with stopped_host(workshop, export_id, dead, at, after="record_publishing", ledger=workshop.ledger.url) as host:
+            host.dies()
+    ran = run_plainly(workshop, export_id, NOON + timedelta(days=2))
+    assert ran.told.buried == [second, first]
+    assert run_plainly(workshop, export_id, NOON + timedelta(days=3)).told.buried == []
+
+
 def lock_is_taken_from(run_id: str, postgres: Postgres, database: str) -> None:
     """End the session that holds the run's lock, as the server does when it hears nothing more of a client."""
     with postgres.connect(database) as server:
