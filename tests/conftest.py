@@ -22,6 +22,7 @@ from s3_server import bucket, seaweedfs
 from sftp_server import openssh, sftp_server, ssh_keys
 from small_disk import small_disk
 from tcp_proxy import proxies
+from webdav_server import webdav_servers
 from workshop import workshop
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "small_disk",
     "spool_file",
     "ssh_keys",
+    "webdav_servers",
     "workshop",
 ]
 
