@@ -46,7 +46,7 @@ lint: install-dev
 # Exact pins for every supported Python in one file, without index addresses.
 lock: install-dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra build -o requirements.txt pyproject.toml
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra build --extra sftp --extra s3 --extra azure --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra build --extra sftp --extra s3 --extra azure --extra webdav --extra dev -c requirements.txt -o requirements-dev.txt pyproject.toml
 
 # Needs a Chromium, and the demo run before.
 pictures: install-dev

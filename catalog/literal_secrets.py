@@ -49,8 +49,15 @@ def _in(where: KeyPath, value: Any) -> Iterator[KeyPath]:
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _in((*where, index), inner)
-    elif _is_secret(str(where[-1]), value):
+    elif _is_secret(_key_of(where), value):
         yield where
+
+
+def _key_of(where: KeyPath) -> str:
+    """What the value is: in a list, what the list is; of a login as `auth: [user, password]`, the second part."""
+    if where[-2:-1] == ("auth",) and where[-1] in (1, "1"):
+        return "password"
+    return next((part for part in reversed(where) if isinstance(part, str)), "")
 
 
 def _is_secret(key: str, value: Any) -> bool:

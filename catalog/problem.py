@@ -12,7 +12,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding of `exports check`."""
+    """One finding of `exports check`; `step` is where trying a target failed."""
 
     export: str | None
     severity: Severity
@@ -22,6 +22,7 @@ class Problem:
     file: str | None = None
     line: int | None = None
     key: str | None = None
+    step: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The finding as `exports check --json` prints it."""
@@ -34,6 +35,7 @@ class Problem:
             "file": self.file,
             "line": self.line,
             "key": self.key,
+            "step": self.step,
         }
 
     def as_error(self) -> ExportError:

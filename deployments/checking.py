@@ -6,7 +6,6 @@ Neither needs Prefect, unless a connection refers to one of its Secret blocks.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -25,7 +24,6 @@ from tasks.indexes import lacks_cursor_index
 from tasks.ledger import Ledger
 from tasks.lookback import key_columns
 from tasks.notify import refuse_unknown
-from tasks.publish import open_publisher
 from tasks.read import preview as preview_rows
 from tasks.read import source_columns, verify
 
@@ -41,19 +39,17 @@ _NOT_ASKED = {
 }
 
 
-def check(
-    catalog: Catalog, ids: Iterable[str] | None = None, *, activating: bool = False, connect: bool = False
-) -> list[Problem]:
+def check(catalog: Catalog, ids: Iterable[str] | None = None, *, activating: bool = False) -> list[Problem]:
     """Everything wrong with the catalog, or with the exports named: the YAML, then tables and columns.
 
-    A database that cannot be asked is a warning. `connect` also tries each target. `activating` turns the
-    warnings that only matter for a live export into errors.
+    A database that cannot be asked is a warning. `activating` turns the warnings that only matter for a live export
+    into errors.
     """
     wanted = set(ids) if ids is not None else None
     problems = check_catalog(catalog, datetime.now(UTC), activating=activating, ids=wanted)
     for export in catalog.exports.values():
         if wanted is None or export.id in wanted:
-            problems += _ask(catalog, export, connect)
+            problems += _ask(catalog, export)
     return [problem for problem in problems if wanted is None or problem.export in wanted]
 
 
@@ -64,7 +60,7 @@ def refuse_problems(catalog: Catalog, export: Export, *, activating: bool) -> No
             raise problem.as_error()
 
 
-def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
+def _ask(catalog: Catalog, export: Export) -> list[Problem]:
     problems: list[Problem] = []
     try:
         with open_source(export.database, catalog.database_of(export), secret_block) as source:
@@ -79,10 +75,7 @@ def _ask(catalog: Catalog, export: Export, connect: bool) -> list[Problem]:
         problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
     for name in export.targets:
         try:
-            target = catalog.target(name)
-            if connect:
-                with closing(open_publisher(name, target, secret_block)) as publisher:
-                    publisher.check()
+            catalog.target(name)
         except ExportError as error:
             problems.append(problem_of(export, error, is_error=True))
     for url in export.report.to if export.report else ():

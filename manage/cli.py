@@ -35,23 +35,28 @@ Since = Annotated[
 @app.command()
 def check(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Exports to check; default: all.")] = None,
-    connect: Annotated[bool, typer.Option("--connect", help="Try the targets too.")] = False,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Try the targets too, step by step, with a tiny hidden file.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Find what is wrong with the definitions before anything runs."""
     from catalog.load import load_catalog
     from deployments.checking import check as check_exports
+    from deployments.trying import try_targets
 
     with output.failing(json):
         catalog = load_catalog()
         for export_id in ids or []:
             catalog.require(export_id)
-        problems = check_exports(catalog, ids, connect=connect)
+        tried = try_targets(catalog, ids) if connect else []
+        problems = check_exports(catalog, ids) + [each.problem for each in tried if each.problem]
     if json:
         output.data([problem.to_json() for problem in problems])
     else:
         for problem in problems:
             output.problem(problem)
+        output.targets_well(tried)
         output.say(f"{len(ids or catalog.exports)} exports checked, {len(problems)} problems found")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(1)

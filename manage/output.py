@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deployments.ledger_view import LedgerEntry
     from deployments.listing import Listed
     from deployments.plan import Difference
+    from deployments.trying import TriedTarget
 
 _stderr = Console(stderr=True, soft_wrap=True)
 
@@ -225,3 +226,10 @@ def problem(found: Problem) -> None:
     text(f"{found.severity}: {found.code}: {place + ': ' if place else ''}{found.message}")
     if found.hint:
         text(f"  Try: {found.hint}")
+
+
+def targets_well(tried: Sequence[TriedTarget]) -> None:
+    """The targets on which every step went well, a line each."""
+    for each in tried:
+        if each.problem is None:
+            text(f"target {each.target}: {', '.join(each.steps)}: all well")

@@ -34,6 +34,17 @@ def resolve(value: Tree, lookup: Lookup) -> Tree:
     return value
 
 
+def references_in(value: Any, lookup: Lookup) -> frozenset[str]:
+    """What every reference in the value's texts stands for: what must not be shown.
+
+    Raises ExportError SECRET_MISSING for a reference to nothing.
+    """
+    if isinstance(value, str):
+        return frozenset(_value(match, lookup) for match in _REFERENCE.finditer(value))
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return frozenset().union(*(references_in(part, lookup) for part in parts))
+
+
 def _resolve_text(text: str, lookup: Lookup) -> str:
     whole = _REFERENCE.fullmatch(text.strip())
     if whole is not None:

@@ -24,6 +24,7 @@ from s3_server import bucket, seaweedfs
 from sftp_server import openssh, sftp_server, ssh_keys
 from small_disk import small_disk
 from tcp_proxy import proxies
+from webdav_server import webdav_servers
 from workshop import workshop
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "spool_file",
     "ssh_keys",
     "threads",
+    "webdav_servers",
     "webhook",
     "workshop",
 ]

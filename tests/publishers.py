@@ -49,9 +49,8 @@ class Place(Protocol):
 class FolderPlace:
     """A folder of this machine."""
 
-    promise: Promise = "exactly once"
-
-    def __init__(self, opener: Opener, folder: Path) -> None:
+    def __init__(self, opener: Opener, folder: Path, promise: Promise = "exactly once") -> None:
+        self.promise = promise
         self._opener, self._folder = opener, folder
         (folder / "drop").mkdir(exist_ok=True)
 
@@ -116,6 +115,11 @@ def folders_of_an_old_ftp_server(request: pytest.FixtureRequest) -> Opener:
     return opener
 
 
+def webdav_folders(request: pytest.FixtureRequest) -> Opener:
+    opener: Opener = request.getfixturevalue("webdav_servers")().publisher
+    return opener
+
+
 def debian_ftp_folders(program: Path) -> Callable[[pytest.FixtureRequest], Opener]:
     def folders(request: pytest.FixtureRequest) -> Opener:
         opener: Opener = request.getfixturevalue("debian_ftp_servers")(program).publisher
@@ -145,24 +149,28 @@ OPENERS = {
     "ftps, implicit": ftp_folders("implicit"),
     "ftps without MLST": folders_of_an_old_ftp_server,
     "ftp": ftp_folders("plain"),
+    "webdav of WsgiDAV": webdav_folders,
 }
 #: On servers that `make test-servers` installs.
 ON_SERVERS = {
     "ftps of ProFTPD": debian_ftp_folders(PROFTPD),
     "ftps of vsftpd": debian_ftp_folders(VSFTPD),
 }
+#: What they promise, where it is not `exactly once`.
+PROMISES: dict[str, Promise] = {"webdav of WsgiDAV": "may ask"}
 #: Whose servers show no link that leads nowhere, by any question.
-BLIND_TO_LINKS = {"ftps of ProFTPD"}
+BLIND_TO_LINKS = {"ftps of ProFTPD", "webdav of WsgiDAV"}
 
 
-def folder_place(opener: Callable[[pytest.FixtureRequest], Opener]) -> Callable[[pytest.FixtureRequest], Place]:
-    return lambda request: FolderPlace(opener(request), request.getfixturevalue("tmp_path"))
+def folder_place(name: str) -> Callable[[pytest.FixtureRequest], Place]:
+    opener, promise = {**OPENERS, **ON_SERVERS}[name], PROMISES.get(name, "exactly once")
+    return lambda request: FolderPlace(opener(request), request.getfixturevalue("tmp_path"), promise)
 
 
 #: Every publisher there is; another protocol's goes here, or above.
 PLACES = [
-    *(pytest.param(folder_place(opener), id=name) for name, opener in OPENERS.items()),
-    *(pytest.param(folder_place(opener), id=name, marks=pytest.mark.servers) for name, opener in ON_SERVERS.items()),
+    *(pytest.param(folder_place(name), id=name) for name in OPENERS),
+    *(pytest.param(folder_place(name), id=name, marks=pytest.mark.servers) for name in ON_SERVERS),
     pytest.param(s3_bucket, id="s3 of SeaweedFS"),
     pytest.param(azure_container, id="abfs of Azurite", marks=pytest.mark.servers),
 ]

@@ -36,6 +36,7 @@ def written(folder: Path, name: str, text: str) -> list[Problem]:
         ("url: x\noptions: {account_key: hunter2}", "options.account_key"),
         ("url: x\noptions: {secret: hunter2}", "options.secret"),
         ("url: x\noptions: {sas_token: 12345678}", "options.sas_token"),
+        ("url: x\noptions: {auth: [me, hunter2]}", "options.auth.1"),
         ("url: x\noptions:\n  client_kwargs: {aws_secret_access_key: hunter2}", "options.client_kwargs.aws_secret_acc"),
         ("url: x\noptions: {proxies: ['http://me:hunter2@proxy']}", "options.proxies.0"),
     ],
@@ -56,6 +57,7 @@ def test_a_secret_written_out(folder: Path, text: str, key: str) -> None:
         "url: postgresql://h/d?password={{ prefect.blocks.secret.crm }}",
         'url: x\noptions: {password: "{{ $P }}", key_filename: ~/.ssh/id, known_hosts: known_hosts, passive: true}',
         "url: x\noptions: {token: null, secret: ''}",
+        'url: x\noptions: {auth: [me, "{{ $P }}"]}',
     ],
 )
 def test_what_is_no_secret(folder: Path, text: str) -> None:

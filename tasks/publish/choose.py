@@ -11,12 +11,14 @@ from fsspec.core import split_protocol
 from catalog.connections import Target
 from catalog.errors import Code, ExportError
 from catalog.places import base_folder, state_folder
-from tasks.credentials import Lookup, resolve
+from tasks.credentials import Lookup, references_in, resolve
 from tasks.ledger import DOWNLOADS
 from tasks.publish.contract import Publisher
 from tasks.publish.ftp import FtpPublisher
 from tasks.publish.ftp_login import read_login as read_ftp_login
 from tasks.publish.local import LocalPublisher
+from tasks.publish.plain import PlainPublisher
+from tasks.publish.plain_place import read_place
 
 
 def _local(name: str, url: str, options: dict[str, Any]) -> Publisher:
@@ -61,7 +63,7 @@ def _ftp(name: str, url: str, options: dict[str, Any]) -> Publisher:
     return FtpPublisher(read_ftp_login(name, url, options))
 
 
-#: By protocol: a target's name, URL and options, both with their secrets resolved, to its publisher.
+#: By protocol: a target's name, URL and options, both with their secrets resolved, to its publisher. Others are plain.
 _PUBLISHERS: dict[str, Callable[[str, str, dict[str, Any]], Publisher]] = {
     "file": _local,
     "ftp": _ftp,
@@ -78,20 +80,16 @@ _PUBLISHERS: dict[str, Callable[[str, str, dict[str, Any]], Publisher]] = {
 def open_publisher(name: str, target: Target, lookup: Lookup) -> Publisher:
     """The publisher of a target, with its secrets resolved; nothing is connected yet.
 
-    Raises ExportError TARGET_UNSUPPORTED for a protocol nobody serves, SECRET_MISSING for a secret that is nowhere,
-    DRIVER_MISSING for a protocol whose package is not installed, DEFINITION_INVALID for a URL or option it has no
-    use for.
+    Raises ExportError TARGET_UNSUPPORTED for a protocol nobody serves or may drop files on, SECRET_MISSING for a secret
+    that is nowhere, DRIVER_MISSING for a protocol whose package is not installed, DEFINITION_INVALID for a URL or
+    option it has no use for.
     """
-    url = resolve(target.url, lookup)
-    protocol = split_protocol(url)[0]
-    make = _PUBLISHERS.get(protocol or "file")
-    if make is None:
-        raise ExportError(
-            Code.TARGET_UNSUPPORTED,
-            f"target {name} asks for the protocol {protocol}, which is not served",
-            f"use a local folder, or one of: {', '.join(sorted(_PUBLISHERS))}",
-        )
-    return make(name, url, resolve(target.options, lookup))
+    url, options = resolve(target.url, lookup), resolve(target.options, lookup)
+    make = _PUBLISHERS.get(split_protocol(url)[0] or "file")
+    if make is not None:
+        return make(name, url, options)
+    secrets = references_in([target.url, target.options], lookup)
+    return PlainPublisher(read_place(name, url, options, secrets))
 
 
 def open_downloads() -> Publisher:

@@ -14,11 +14,11 @@ from catalog.errors import Code
 
 def connection_failure(error: BaseException) -> tuple[Code, str]:
     """The code and what happened, in words that hold nothing of what was sent."""
-    causes = list(_causes(error))
-    for cause in causes:
+    chain = list(causes(error))
+    for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Code.CERTIFICATE_INVALID, f"its certificate is refused: {cause.verify_message}"
-    for cause in causes:
+    for cause in chain:
         if isinstance(cause, socket.gaierror):
             return Code.TARGET_UNREACHABLE, f"its name is not known: {cause.strerror}"
         if isinstance(cause, TimeoutError) or "timeout" in type(cause).__name__.lower():
@@ -28,7 +28,7 @@ def connection_failure(error: BaseException) -> tuple[Code, str]:
     return Code.TARGET_UNREACHABLE, "the connection was lost"
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """The error and everything that it was made of, the outermost first."""
     waiting, seen = [error], set()
     while waiting:

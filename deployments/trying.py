@@ -1,0 +1,52 @@
+"""The targets of exports tried for real, each once, however many exports use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from catalog.check import problem_of
+from catalog.connections import Target
+from catalog.definition import Export
+from catalog.errors import ExportError
+from catalog.load import Catalog
+from catalog.problem import Problem
+from flows.report import secret_block
+from tasks.publish import open_publisher
+from tasks.publish.probe import Trial, probe
+
+
+@dataclass(frozen=True, slots=True)
+class TriedTarget:
+    """A target, the steps it was to be tried in, and what ended them, as a finding about the first export on it."""
+
+    target: str
+    steps: tuple[str, ...]
+    problem: Problem | None
+
+
+def try_targets(catalog: Catalog, ids: Iterable[str] | None = None) -> list[TriedTarget]:
+    """Drop a tiny hidden file on each target of the catalog's exports, or of those named, and take it away again."""
+    wanted = set(ids) if ids is not None else set(catalog.exports)
+    first: dict[str, Export] = {}
+    for export in catalog.exports.values():
+        if export.id in wanted:
+            for name in export.targets:
+                first.setdefault(name, export)
+    # One that the catalog does not hold, or not without a mistake, is a finding of `check` already.
+    return [_tried(name, catalog.targets[name], export) for name, export in first.items() if name in catalog.targets]
+
+
+def _tried(name: str, target: Target, export: Export) -> TriedTarget:
+    try:
+        with closing(open_publisher(name, target, secret_block)) as publisher:
+            trial = probe(publisher)
+    except ExportError as error:
+        trial = Trial((), error)
+    if trial.error is None:
+        return TriedTarget(name, trial.steps, None)
+    problem = problem_of(export, trial.error, is_error=True)
+    where = f"target {name}: {trial.failed_step}: " if trial.failed_step else f"target {name}: "
+    message = where + problem.message.removeprefix(f"target {name}: ")
+    return TriedTarget(name, trial.steps, replace(problem, message=message, step=trial.failed_step))
