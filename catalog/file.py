@@ -119,6 +119,10 @@ class File(Frozen):
     """What happens to a file of that name that this export did not write."""
     manifest: bool = False
     """Whether a JSON file follows the last one: files, rows, bytes, sha256 and window, under NAME.manifest.json."""
+    checksum: Literal["none", "sha256"] = "none"
+    """Whether each file has one beside it, NAME.sha256, that `sha256sum -c` reads."""
+    done: bool = False
+    """Whether an empty file, NAME.done, follows after everything else."""
 
     @property
     def in_parts(self) -> bool:

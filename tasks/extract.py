@@ -20,7 +20,8 @@ from tasks.parts import OnProgress, Parts
 from tasks.read import begin_reading
 from tasks.relation import Identity, relation_of
 from tasks.replaced import refuse_other
-from tasks.spool import discard, folder_of, write_manifest
+from tasks.sidecars import write_sidecars
+from tasks.spool import discard, folder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def extract(
     """Read the window's rows and write its parts into the window's own folder of the spool.
 
     With `memory`, rows that came after earlier windows were read are among them. `submit` is needed for more than one
-    of `file.partitions`, and begins to read one beside others. The manifest, if one is asked for, is the last part.
+    of `file.partitions`, and begins to read one beside others. Checksums, manifest
+    and done marker, where they are asked for, are the last parts.
     Raises ExportError for whatever stands against it; then nothing is left in the spool.
     """
     folder = folder_of(window)
@@ -73,8 +75,7 @@ def extract(
                 files = Partitions(source, export, database, lookup, begun, late_rows, parts).read_all(submit)
             nulls = begun.null_cursors
             findings = late.findings(parts.rows, nulls, window.id) if late else Findings(null_cursors=nulls)
-        if export.file.manifest and files:
-            files = (*files, write_manifest(window, files, folder))
+        files = (*files, *write_sidecars(window, export.file, files, folder))
     except BaseException:
         discard(window)
         raise

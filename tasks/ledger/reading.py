@@ -84,7 +84,7 @@ class LedgerReading:
         return _by_target(self.deliveries(window_id))
 
     def extracted(self, window_id: str) -> list[Extracted]:
-        """The window's extracted parts, in order; its manifest comes last."""
+        """The window's extracted parts, in order; what goes with the data comes after it."""
         query = select(tables.extraction).filter_by(window=window_id).order_by("part")
         return [extracted_of(row) for row in self._read(query)]
 

@@ -16,6 +16,8 @@ from catalog.windows import Bounds, State, Window, instant
 #: The target of a one shot that names none: a local folder for just this.
 DOWNLOADS = "downloads"
 
+Kind = Literal["data", "checksum", "manifest", "done"]
+
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
@@ -33,7 +35,7 @@ class Allotment:
 class Extracted:
     """One extracted part: its final name, and where its bytes stand in the spool of the worker that wrote it.
 
-    The manifest, where there is one, is the part after the last of the data.
+    What goes with the data comes after the last part of it: checksums, then the manifest, then the done marker.
     """
 
     part: int
@@ -42,7 +44,7 @@ class Extracted:
     rows: int
     bytes: int
     sha256: str
-    kind: Literal["data", "manifest"] = "data"
+    kind: Kind = "data"
 
 
 @dataclass(frozen=True, slots=True)

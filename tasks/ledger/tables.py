@@ -81,7 +81,7 @@ extraction = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("extracted_at", String(32), nullable=False),
-    # Since version 2: `data`, or the `manifest` that follows it.
+    # Since version 2: `data`, or what goes with it: `checksum`, `manifest` or `done`.
     Column("kind", String(16), nullable=False, server_default="data"),
 )
 
