@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from catalog.model import Frozen, Text, invalid
 from catalog.naming import check_pattern
+from catalog.size import Size
 
 #: The strftime directives that mean the same on every platform and in every locale (names are English), and %f.
 STRFTIME = "YmdHMSfyjaAbBpIuwUWVGzZ%"
@@ -111,6 +112,8 @@ class File(Frozen):
     """Compression of the whole file; parquet and xlsx compress themselves."""
     max_rows: Annotated[int, Field(gt=0)] | None = None
     """Split after this many rows; then the name needs `{part}`."""
+    max_bytes: Size | None = None
+    """csv and jsonl: split before a part gets larger than this, uncompressed; then the name needs `{part}`."""
     partitions: Annotated[int, Field(ge=1, le=32)] = 1
     """PostgreSQL tables: read so many ranges at the same time, into a part each with `{part}`, or into one file."""
     empty: Literal["header", "skip", "zero_bytes", "fail"] = "header"
@@ -137,12 +140,17 @@ class File(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.max_rows is not None and self.partitions > 1:
-            raise invalid("`max_rows` and `partitions` would both split the file: leave one of them out")
-        if self.max_rows is not None and not self.in_parts:
-            raise invalid("`max_rows` splits the file, so the name needs {part}, as in orders_{part:03d}.csv")
-        if self.in_parts and self.max_rows is None and self.partitions == 1:
-            raise invalid("the name has {part}, but without `max_rows` or `partitions` there is only one file")
+        limit = "max_rows" if self.max_rows is not None else "max_bytes" if self.max_bytes is not None else None
+        if limit and self.partitions > 1:
+            raise invalid(f"`{limit}` and `partitions` would both split the file: leave one of them out")
+        if limit and not self.in_parts:
+            raise invalid(f"`{limit}` splits the file, so the name needs {{part}}, as in orders_{{part:03d}}.csv")
+        if self.in_parts and limit is None and self.partitions == 1:
+            raise invalid(
+                "the name has {part}, but without `max_rows`, `max_bytes` or `partitions` there is only one file"
+            )
+        if self.max_bytes is not None and self.format in _COMPRESSED:
+            raise invalid(f"how large rows are in {self.format} is not known before it is written: use `max_rows`")
         if self.partitions > 1 and not self.in_parts and self.format in _COMPRESSED:
             raise invalid(
                 f"`partitions` cannot be joined into one {self.format} file, so the name needs {{part}}, "

@@ -74,20 +74,35 @@ class Parts:
     def _write(self, columns: tuple[Column, ...], batches: Iterator[pa.RecordBatch]) -> tuple[Extracted, ...]:
         """All parts; a part is begun when its first row has come, so that no part is empty."""
         files: list[Extracted] = []
-        pending = _sliced(batches, self._file.max_rows)
-        first = next(pending, None)
-        while first is not None:
+        pending = (batch for batch in batches if batch.num_rows)
+        left = next(pending, None)
+        while left is not None:
             with self._part(self._first + len(files), columns, files) as writer:
-                batch: pa.RecordBatch | None = first
-                while batch is not None:
-                    writer.write(batch)
-                    self.rows += batch.num_rows
-                    self._tell(files)
-                    if self._file.max_rows and self.rows % self._file.max_rows == 0:
-                        break
-                    batch = next(pending, None)
-            first = next(pending, None)
+                left = self._fill(writer, left, pending, files)
         return tuple(files) if files else self.empty(columns)
+
+    def _fill(
+        self, writer: Writer, batch: pa.RecordBatch, pending: Iterator[pa.RecordBatch], files: list[Extracted]
+    ) -> pa.RecordBatch | None:
+        """Write rows until the part is full; returns what is left of its last batch, or the next one."""
+        room = self._file.max_rows
+        while True:
+            offered = batch.slice(0, min(self._offer(batch), room or batch.num_rows))
+            taken = writer.write(offered)
+            self.rows += taken
+            self._tell(files)
+            left = batch.slice(taken) if taken < batch.num_rows else next(pending, None)
+            room = room - taken if room is not None else None
+            if left is None or room == 0 or taken < offered.num_rows:
+                return left
+            batch = left
+
+    def _offer(self, batch: pa.RecordBatch) -> int:
+        """About as many rows as a part has room for: what a writer leaves is made into text once more."""
+        if self._file.max_bytes is None:
+            return int(batch.num_rows)
+        most: int = self._file.max_bytes * batch.num_rows // max(batch.nbytes, 1)
+        return max(1, most)
 
     def _write_lines(self, lines: Lines) -> tuple[Extracted, ...]:
         """The one part of finished lines, begun when the first of them has come."""
@@ -205,16 +220,3 @@ class Piece(Parts):
         except OSError as error:
             raise spool_error(path, error) from error
         files.append(Extracted(part, self._name, path, self.rows - before, size, ""))
-
-
-def _sliced(batches: Iterator[pa.RecordBatch], max_rows: int | None) -> Iterator[pa.RecordBatch]:
-    """The batches, cut so that none crosses the end of a part."""
-    left = max_rows
-    for batch in batches:
-        while left is not None and batch.num_rows >= left:
-            yield batch.slice(0, left)
-            batch = batch.slice(left)
-            left = max_rows
-        if batch.num_rows:
-            yield batch
-            left = left - batch.num_rows if left is not None else None

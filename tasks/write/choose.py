@@ -35,8 +35,8 @@ def open_writer(
         return XlsxWriter(columns, sink, rows_before)
     stream = open_stream(file, sink, name)
     if file.format == "jsonl":
-        return JsonLinesWriter(columns, stream or sink, stream)
-    return CsvWriter(file.csv, columns, stream or sink, rows_before, stream, goes_on=goes_on)
+        return JsonLinesWriter(columns, stream or sink, stream, file.max_bytes)
+    return CsvWriter(file.csv, columns, stream or sink, rows_before, stream, goes_on=goes_on, max_bytes=file.max_bytes)
 
 
 def open_stream(file: File, sink: BinaryIO, name: str) -> Stream | None:
