@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from catalog.model import Frozen, Text, invalid
 from catalog.naming import check_pattern
@@ -110,6 +110,8 @@ class File(Frozen):
     """How the csv is written; only for `format: csv`."""
     compression: Literal["none", "gzip", "zip", "zstd"] = "none"
     """Compression of the whole file; parquet and xlsx compress themselves."""
+    inner_name: Text | None = None
+    """What the file in a zip is called, with the same fields as the name. Default: the zip's name without .zip."""
     max_rows: Annotated[int, Field(gt=0)] | None = None
     """Split after this many rows; then the name needs `{part}`."""
     max_bytes: Size | None = None
@@ -132,10 +134,15 @@ class File(Frozen):
         """Whether the name is one for several files."""
         return "{part" in self.name
 
-    @field_validator("name")
+    def member_of(self, name: str) -> str:
+        """What the zip of that name holds, where `inner_name` does not say it."""
+        return name.removesuffix(".zip")
+
+    @field_validator("name", "inner_name")
     @classmethod
-    def _name(cls, value: str) -> str:
-        check_pattern(value, key="file.name")
+    def _name(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            check_pattern(value, key=f"file.{info.field_name}")
         return value
 
     @model_validator(mode="after")
@@ -158,8 +165,15 @@ class File(Frozen):
             )
         if self.compression != "none" and self.format in _COMPRESSED:
             raise invalid(_COMPRESSED[self.format])
-        if self.compression == "zip" and not self.name.endswith(".zip"):
-            raise invalid("the file in a zip has its name without .zip, so the name needs it, as in orders.csv.zip")
+        if self.inner_name is not None and self.compression != "zip":
+            raise invalid("`inner_name` is what the file in a zip is called: it needs `compression: zip`")
+        if self.inner_name is not None and "{part" in self.inner_name and not self.in_parts:
+            raise invalid("`inner_name` has {part}, and the name has not")
+        if self.compression == "zip" and self.inner_name is None and self.member_of(self.name) == self.name:
+            raise invalid(
+                "the file in a zip has its name without .zip, so the name needs it, as in orders.csv.zip; "
+                "or give it another with `inner_name`"
+            )
         if self.format == "xlsx" and self.max_rows and self.max_rows > XLSX_ROWS:
             raise invalid(f"a sheet of an xlsx file holds {XLSX_ROWS} rows: `max_rows` must not be more")
         if self.format != "csv" and "csv" in self.model_fields_set:

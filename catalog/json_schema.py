@@ -29,7 +29,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "folder": "orders/{date:%Y}",
     },
     "Cursor": {"column": "updated_at", "start": "2026-01-01T00:00"},
-    "File": {"name": "orders_{date:%Y%m%d}.csv", "max_rows": 1000000},
+    "File": {"name": "orders_{date:%Y%m%d}.csv", "inner_name": "orders.csv", "max_rows": 1000000},
     "CsvOptions": {
         "delimiter": ";",
         "null": "\\N",

@@ -190,6 +190,8 @@ def _export_problems(path: Path, databases: set[str], targets: set[str]) -> Expo
 def _names_too_long(path: Path, export: Export) -> list[Problem]:
     """Only with the export's own id is it known how long a name gets."""
     patterns = [("file.name", export.file.name), *(("folder", part) for part in export.folder.split("/") if part)]
+    if export.file.inner_name is not None:
+        patterns.append(("file.inner_name", export.file.inner_name))
     found = []
     for key, pattern in patterns:
         try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from catalog.connections import Database
 from catalog.definition import Export
 from catalog.load import load_database
+from catalog.naming import NameFields, render
 from catalog.windows import Window
 from tasks.clock import refuse_unsettled
 from tasks.connect import open_source
@@ -54,7 +55,7 @@ def extract(
     Raises ExportError for whatever stands against it; then nothing is left in the spool.
     """
     folder = folder_of(window)
-    parts = Parts(export, window.file_name, folder, on_progress)
+    parts = Parts(export, window.file_name, _member(export, window), folder, on_progress)
     try:
         database = load(export.database)
         with open_source(export.database, database, lookup) as source:
@@ -80,3 +81,12 @@ def extract(
         discard(window)
         raise
     return Extraction(files, parts.rows, findings, parts.read_anew)
+
+
+def _member(export: Export, window: Window) -> str:
+    """What a zip calls what it holds; the window says all there is to it, so it is the same whenever it is read."""
+    pattern, bounds = export.file.inner_name, window.bounds
+    if pattern is None:
+        return export.file.member_of(window.file_name)
+    times = (window.logical_time, export.timezone, bounds.since, bounds.until)
+    return render(pattern, NameFields(*times, export.id, window.run_id), key="file.inner_name")

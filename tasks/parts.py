@@ -33,13 +33,17 @@ _BLOCK = 1 << 20
 
 
 class Parts:
-    """Writes parts, numbered from `first`, into a folder of their own; `name` has its fields filled but for `{part}`.
+    """Writes parts, numbered from `first`, into a folder of their own.
 
+    `name`, and `member`, what a zip calls what it holds, have their fields filled but for `{part}`.
     `rows` are written so far; `read_anew` is why a bulk path gave up, where one did.
     """
 
-    def __init__(self, export: Export, name: str, folder: Path, on_progress: OnProgress, first: int = 1) -> None:
-        self._export, self._file, self._name, self._folder = export, export.file, name, folder
+    def __init__(
+        self, export: Export, name: str, member: str, folder: Path, on_progress: OnProgress, first: int = 1
+    ) -> None:
+        self._export, self._file, self._folder = export, export.file, folder
+        self._name, self._member = name, member
         self.on_progress, self._told = on_progress, time.monotonic()
         self._first = first
         self.rows = 0
@@ -127,7 +131,7 @@ class Parts:
         except OSError as error:
             raise spool_error(folder, error) from error
         kind = Parts if self._file.in_parts else Piece
-        return kind(export, self._name, folder, on_progress, number)
+        return kind(export, self._name, self._member, folder, on_progress, number)
 
     def empty(self, columns: tuple[Column, ...] = (), count: int = 1) -> tuple[Extracted, ...]:
         """What stands for no rows: nothing, or so many parts. Raises ExportError EMPTY_RESULT where that is asked."""
@@ -152,7 +156,7 @@ class Parts:
         """One part of what stands in the pieces, in their order; each is gone, with its folder, when it is in."""
         files: list[Extracted] = []
         with self._sink(self._first, files, 0) as sink:
-            stream = open_stream(self._file, sink, fill_part(self._name, self._first))
+            stream = open_stream(self._file, sink, fill_part(self._member, self._first))
             try:
                 for piece in pieces:
                     with piece.open("rb") as content:
@@ -175,7 +179,7 @@ class Parts:
                 writer.close()
 
     def _writer(self, columns: tuple[Column, ...], sink: BinaryIO, before: int, part: int) -> Writer:
-        return open_writer(self._file, columns, sink, before, fill_part(self._name, part))
+        return open_writer(self._file, columns, sink, before, fill_part(self._member, part))
 
     @contextmanager
     def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[BinaryIO]:
@@ -208,7 +212,7 @@ class Piece(Parts):
 
     def _writer(self, columns: tuple[Column, ...], sink: BinaryIO, before: int, part: int) -> Writer:
         plain = self._file.model_copy(update={"compression": "none"})
-        return open_writer(plain, columns, sink, before, self._name, goes_on=part > 1)
+        return open_writer(plain, columns, sink, before, self._member, goes_on=part > 1)
 
     @contextmanager
     def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[BinaryIO]:

@@ -160,13 +160,6 @@ def test_every_line_format_takes_every_compression(form: str, kind: str) -> None
         assert list(csv.reader(io.StringIO(plain.decode())))[1:] == [list(row) for row in rows]
 
 
-def test_a_part_of_a_split_file_gives_the_zip_its_name() -> None:
-    file = File.model_validate({"name": "o_{part:02d}.csv.zip", "max_rows": 5, "compression": "zip"})
-    sink: Any = OneWay()
-    open_writer(file, [column_of("n", "bigint")], sink, 0, "o_07.csv.zip").close()
-    assert zipfile.ZipFile(io.BytesIO(sink.content)).namelist() == ["o_07.csv"]
-
-
 @pytest.mark.parametrize("kind", STREAMS)
 def test_threads_do_not_outlive_the_file(kind: str) -> None:
     threads = set(threading.enumerate())

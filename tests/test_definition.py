@@ -192,6 +192,17 @@ def test_a_span_that_is_none(span: tuple[datetime | None, datetime | None]) -> N
             "compressed already: leave `compression` out",
         ),
         ({"file": {"name": "o.csv", "compression": "zip"}}, "as in orders.csv.zip"),
+        ({"file": {"name": "o.csv", "inner_name": "o.csv"}}, "needs `compression: zip`"),
+        ({"file": {"name": "o.zip", "compression": "zip", "inner_name": "o_{part}.csv"}}, "and the name has not"),
+        ({"file": {"name": "o.zip", "compression": "zip", "inner_name": "../o.csv"}}, "`file.inner_name: ../o.csv`"),
+        (
+            {
+                "type": "periodic_full",
+                "cursor": None,
+                "file": {"name": "o.zip", "compression": "zip", "inner_name": "{since}.csv"},
+            },
+            "for incremental exports",
+        ),
         ({"file": {"name": "o_{part}.xlsx", "format": "xlsx", "max_rows": 1_048_576}}, "holds 1048575 rows"),
         ({"type": "periodic_full", "cursor": None, "folder": "{since:%Y}"}, "others have no window"),
         ({"type": "one_shot", "cursor": None}, "with `at`, not `cron`"),
