@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
+from catalog.encryption import Encryption
 from catalog.model import Frozen, Text, invalid
 from catalog.naming import check_pattern
 from catalog.size import Size
@@ -17,6 +18,7 @@ _DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
 Strftime = Annotated[str, StringConstraints(min_length=1)]
 #: Rows that a sheet of an xlsx file holds below its header.
 XLSX_ROWS = 1_048_575
+_ENCRYPTED = re.compile(r"\.(pgp|gpg|asc)$")
 _COMPRESSED = {
     "parquet": "parquet compresses its own columns: leave `compression` out",
     "xlsx": "an xlsx file is compressed already: leave `compression` out",
@@ -110,6 +112,8 @@ class File(Frozen):
     """How the csv is written; only for `format: csv`."""
     compression: Literal["none", "gzip", "zip", "zstd"] = "none"
     """Compression of the whole file; parquet and xlsx compress themselves."""
+    encryption: Encryption | None = None
+    """For whom each file is encrypted, after compression, and who signs it. ASCII when the name ends in .asc."""
     inner_name: Text | None = None
     """What the file in a zip is called, with the same fields as the name. Default: the zip's name without .zip."""
     max_rows: Annotated[int, Field(gt=0)] | None = None
@@ -136,7 +140,10 @@ class File(Frozen):
 
     def member_of(self, name: str) -> str:
         """What the zip of that name holds, where `inner_name` does not say it."""
-        return name.removesuffix(".zip")
+        return self._plain(name).removesuffix(".zip")
+
+    def _plain(self, name: str) -> str:
+        return _ENCRYPTED.sub("", name) if self.encryption else name
 
     @field_validator("name", "inner_name")
     @classmethod
@@ -163,13 +170,18 @@ class File(Frozen):
                 f"`partitions` cannot be joined into one {self.format} file, so the name needs {{part}}, "
                 f"as in orders_{{part}}.{self.format}"
             )
+        if self.partitions > 1 and not self.in_parts and self.encryption is not None:
+            raise invalid(
+                "`partitions` would stand in the spool in clear before they are joined and encrypted, "
+                "so the name needs {part}, as in orders_{part}.csv.pgp"
+            )
         if self.compression != "none" and self.format in _COMPRESSED:
             raise invalid(_COMPRESSED[self.format])
         if self.inner_name is not None and self.compression != "zip":
             raise invalid("`inner_name` is what the file in a zip is called: it needs `compression: zip`")
         if self.inner_name is not None and "{part" in self.inner_name and not self.in_parts:
             raise invalid("`inner_name` has {part}, and the name has not")
-        if self.compression == "zip" and self.inner_name is None and self.member_of(self.name) == self.name:
+        if self.compression == "zip" and self.inner_name is None and not self._plain(self.name).endswith(".zip"):
             raise invalid(
                 "the file in a zip has its name without .zip, so the name needs it, as in orders.csv.zip; "
                 "or give it another with `inner_name`"

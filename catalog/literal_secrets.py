@@ -1,4 +1,4 @@
-"""Secrets written out in `databases/` or `targets/`, where only references may stand."""
+"""Secrets written out in `databases/`, `targets/` or `keys/`, where only references may stand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _URL_PARAMETER = re.compile(r"(?<=[?&;=])(?P<name>[^=&;?\s]*)=(?=[^&;\s])")
 
 def literal_secrets(content: Mapping[str, Any]) -> Iterator[KeyPath]:
     """The key path of each secret that stands in a connection's YAML as it is."""
-    for key in ("url", "options"):
+    for key in ("url", "options", "private_key", "passphrase"):
         yield from _in((key,), content.get(key))
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from catalog.connections import Database, Target
+from catalog.connections import Database, SigningKey, Target
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.explain import explain, found_at
@@ -100,6 +100,36 @@ def load_database(name: str, folder: Path | None = None) -> Database:
 def load_target(name: str, folder: Path | None = None) -> Target:
     """One target. Raises ExportError when there is none of that name, or it is invalid."""
     return _load_one(name, Target, (folder or catalog_folder()) / "targets")
+
+
+def load_signing_key(name: str, folder: Path | None = None) -> SigningKey:
+    """One private key's references. Raises ExportError when there is none of that name, or it is invalid."""
+    return _load_one(name, SigningKey, (folder or catalog_folder()) / "keys")
+
+
+def key_file(name: str, folder: Path | None = None) -> Path:
+    """One public key's file. Raises ExportError KEY_INVALID when it is missing or holds something else."""
+    path = (folder or catalog_folder()) / "keys" / f"{name}.asc"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        known = {found.stem for found in path.parent.glob("*.asc")}
+        raise ExportError(
+            Code.KEY_INVALID,
+            f"there is no keys/{name}.asc{did_you_mean(name, known)}"
+            if isinstance(error, FileNotFoundError)
+            else f"keys/{name}.asc cannot be read: {error.strerror}",
+            "put the public key of whoever is to read the file there, as `gpg --armor --export` writes it",
+            key="file.encryption.pgp",
+        ) from error
+    if b"-----BEGIN PGP PUBLIC KEY BLOCK-----" not in content or b"PRIVATE KEY BLOCK" in content:
+        raise ExportError(
+            Code.KEY_INVALID,
+            f"keys/{name}.asc holds no public key in ASCII, or more than that",
+            "put what `gpg --armor --export` writes there; a private key has no place in the catalog",
+            key="file.encryption.pgp",
+        )
+    return path
 
 
 def data_type_of(export: Export, database: Database | None) -> str | None:

@@ -18,6 +18,7 @@ from tasks.ledger.memory import Memory
 from tasks.lookback import Lookback
 from tasks.partitions import Partitions, Submit
 from tasks.parts import OnProgress, Parts
+from tasks.pgp import encrypting
 from tasks.read import begin_reading
 from tasks.relation import Identity, relation_of
 from tasks.replaced import refuse_other
@@ -55,10 +56,15 @@ def extract(
     Raises ExportError for whatever stands against it; then nothing is left in the spool.
     """
     folder = folder_of(window)
-    parts = Parts(export, window.file_name, _member(export, window), folder, on_progress)
+    names = (window.file_name, _member(export, window))
     try:
         database = load(export.database)
-        with open_source(export.database, database, lookup) as source:
+        with (
+            # Beside the window's folder: what a run leaves that dies is swept up by the next one.
+            encrypting(export.file.encryption, folder.parent, lookup) as encryptor,
+            open_source(export.database, database, lookup) as source,
+        ):
+            parts = Parts(export, *names, folder, on_progress, encryptor)
             if export.cursor is not None and export.cursor.mode == "lag":
                 refuse_unsettled(source, window.bounds)
             if window.source is not None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,6 +22,7 @@ from tasks.connect import Source
 from tasks.durable import flush_folder
 from tasks.hashed_file import create
 from tasks.ledger import Extracted
+from tasks.pgp import Encryptor
 from tasks.read import Begun, LateRows, Rows, open_rows
 from tasks.spool import spool_error
 from tasks.write import FORMS, CsvWriter, Writer, open_stream, open_writer
@@ -40,9 +41,16 @@ class Parts:
     """
 
     def __init__(
-        self, export: Export, name: str, member: str, folder: Path, on_progress: OnProgress, first: int = 1
+        self,
+        export: Export,
+        name: str,
+        member: str,
+        folder: Path,
+        on_progress: OnProgress,
+        encryptor: Encryptor | None = None,
+        first: int = 1,
     ) -> None:
-        self._export, self._file, self._folder = export, export.file, folder
+        self._export, self._file, self._folder, self._encryptor = export, export.file, folder, encryptor
         self._name, self._member = name, member
         self.on_progress, self._told = on_progress, time.monotonic()
         self._first = first
@@ -131,7 +139,7 @@ class Parts:
         except OSError as error:
             raise spool_error(folder, error) from error
         kind = Parts if self._file.in_parts else Piece
-        return kind(export, self._name, self._member, folder, on_progress, number)
+        return kind(export, self._name, self._member, folder, on_progress, self._encryptor, number)
 
     def empty(self, columns: tuple[Column, ...] = (), count: int = 1) -> tuple[Extracted, ...]:
         """What stands for no rows: nothing, or so many parts. Raises ExportError EMPTY_RESULT where that is asked."""
@@ -184,17 +192,22 @@ class Parts:
     @contextmanager
     def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[BinaryIO]:
         unfinished, final = self._folder / f"{part}.tmp", self._folder / str(part)
+        name = fill_part(self._name, part)
         try:
-            with create(unfinished) as sink:
-                yield cast(BinaryIO, sink)
+            with create(unfinished) as sink, self._encrypted(cast(BinaryIO, sink), name) as encrypted:
+                yield encrypted
             unfinished.rename(final)
             flush_folder(self._folder)
         except OSError as error:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise spool_error(unfinished, error) from error
-        name = fill_part(self._name, part)
         files.append(Extracted(part, name, final, self.rows - before, sink.size, sink.digest.hexdigest()))
+
+    def _encrypted(self, sink: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:
+        if self._encryptor is None:
+            return nullcontext(sink)
+        return self._encryptor.into(sink, armored=name.endswith(".asc"))
 
     def _tell(self, files: list[Extracted]) -> None:
         now = time.monotonic()

@@ -17,9 +17,8 @@ import pytest
 import zstandard
 from written import OneWay, written
 
-from catalog.file import File
 from tasks.columns import column_of
-from tasks.write import blocks, compress_zip, compress_zstd, open_writer, parallel_deflate
+from tasks.write import blocks, compress_zip, compress_zstd, parallel_deflate
 from tasks.write.compress_gzip import GzipStream
 from tasks.write.compress_zip import ZipStream
 from tasks.write.compress_zstd import ZstdStream

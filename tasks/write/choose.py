@@ -40,7 +40,7 @@ def open_writer(
 
 
 def open_stream(file: File, sink: BinaryIO, member: str) -> Stream | None:
-    """What compresses into the sink, in a zip as `member`; None when nothing does. Raises OSError when the sink fails."""
+    """What compresses into the sink, in a zip as `member`, if anything does. Raises OSError when the sink fails."""
     if file.compression == "gzip":
         return GzipStream(sink)
     if file.compression == "zip":
