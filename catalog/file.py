@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
+from catalog.duration import Duration
 from catalog.encryption import Encryption
 from catalog.model import Frozen, Text, invalid
 from catalog.naming import check_pattern
@@ -126,6 +128,8 @@ class File(Frozen):
     """When there are no rows: a file with the header alone, no file, an empty file, or a failed run."""
     conflict: Literal["fail", "replace"] = "fail"
     """What happens to a file of that name that this export did not write."""
+    keep: Annotated[Duration, Field(gt=timedelta(0))] | None = None
+    """After each delivery, what this export delivered to the target longer ago than this is removed there."""
     manifest: bool = False
     """Whether a JSON file follows the last one: files, rows, bytes, sha256 and window, under NAME.manifest.json."""
     checksum: Literal["none", "sha256"] = "none"

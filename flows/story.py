@@ -18,6 +18,7 @@ from tasks.credentials import Lookup
 from tasks.deliver import Parcel
 from tasks.ledger import Allotment, Findings, Ledger, Turn
 from tasks.partitions import Running
+from tasks.retention import remove_older
 from tasks.sidecars import write_again
 
 #: States in which every byte is at the target.
@@ -177,6 +178,9 @@ class Story:
                 replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)
                 self._step(steps.publish)(turn, publisher, parcel, replace=replace)
                 self._step(steps.commit)(turn, parcel)
+            if self.export.file.keep is not None:
+                found = (self.export.file.keep, self.means.tell, self.means.warn)
+                remove_older(self.ledger, turn, publisher, target, *found)
 
     def _all_sent(self, window: Window) -> bool:
         """Whether nothing of the window is left to be uploaded."""
