@@ -31,6 +31,15 @@ class Database(Frozen):
         return value
 
 
+class SigningKey(Frozen):
+    """A private OpenPGP key to sign files with; both are references to secrets."""
+
+    private_key: Text
+    """The key in ASCII, as `gpg --armor --export-secret-keys` writes it."""
+    passphrase: Text | None = None
+    """What unlocks it."""
+
+
 class Target(Frozen):
     """A place that files are dropped on."""
 

@@ -146,7 +146,9 @@ class Export(Frozen):
             raise invalid("only a one shot may leave `target` out")
         if self.query is not None and self.cursor is not None and self.cursor.mode == "xid":
             raise invalid("mode `xid` reads the rows' own transaction ids, and a `query` has none: use `lag`")
-        if self.type != "incremental" and re.search(r"\{(since|until)\b", self.file.name + self.folder):
+        if self.type != "incremental" and re.search(
+            r"\{(since|until)\b", f"{self.file.name}{self.file.inner_name}{self.folder}"
+        ):
             raise invalid("{since} and {until} are for incremental exports: others have no window")
         return self
 

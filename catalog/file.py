@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
+from catalog.duration import Duration
+from catalog.encryption import Encryption
 from catalog.model import Frozen, Text, invalid
 from catalog.naming import check_pattern
+from catalog.size import Size
 
 #: The strftime directives that mean the same on every platform and in every locale (names are English), and %f.
 STRFTIME = "YmdHMSfyjaAbBpIuwUWVGzZ%"
@@ -16,6 +20,7 @@ _DIRECTIVE = re.compile(r"%(.?)", re.DOTALL)
 Strftime = Annotated[str, StringConstraints(min_length=1)]
 #: Rows that a sheet of an xlsx file holds below its header.
 XLSX_ROWS = 1_048_575
+_ENCRYPTED = re.compile(r"\.(pgp|gpg|asc)$")
 _COMPRESSED = {
     "parquet": "parquet compresses its own columns: leave `compression` out",
     "xlsx": "an xlsx file is compressed already: leave `compression` out",
@@ -109,45 +114,82 @@ class File(Frozen):
     """How the csv is written; only for `format: csv`."""
     compression: Literal["none", "gzip", "zip", "zstd"] = "none"
     """Compression of the whole file; parquet and xlsx compress themselves."""
+    encryption: Encryption | None = None
+    """For whom each file is encrypted, after compression, and who signs it. ASCII when the name ends in .asc."""
+    inner_name: Text | None = None
+    """What the file in a zip is called, with the same fields as the name. Default: the zip's name without .zip."""
     max_rows: Annotated[int, Field(gt=0)] | None = None
     """Split after this many rows; then the name needs `{part}`."""
+    max_bytes: Size | None = None
+    """csv and jsonl: split before a part gets larger than this, uncompressed; then the name needs `{part}`."""
     partitions: Annotated[int, Field(ge=1, le=32)] = 1
     """PostgreSQL tables: read so many ranges at the same time, into a part each with `{part}`, or into one file."""
     empty: Literal["header", "skip", "zero_bytes", "fail"] = "header"
     """When there are no rows: a file with the header alone, no file, an empty file, or a failed run."""
     conflict: Literal["fail", "replace"] = "fail"
     """What happens to a file of that name that this export did not write."""
+    keep: Annotated[Duration, Field(gt=timedelta(0))] | None = None
+    """After each delivery, what this export delivered to the target longer ago than this is removed there."""
     manifest: bool = False
     """Whether a JSON file follows the last one: files, rows, bytes, sha256 and window, under NAME.manifest.json."""
+    checksum: Literal["none", "sha256"] = "none"
+    """Whether each file has one beside it, NAME.sha256, that `sha256sum -c` reads."""
+    done: bool = False
+    """Whether an empty file, NAME.done, follows after everything else."""
 
     @property
     def in_parts(self) -> bool:
         """Whether the name is one for several files."""
         return "{part" in self.name
 
-    @field_validator("name")
+    def member_of(self, name: str) -> str:
+        """What the zip of that name holds, where `inner_name` does not say it."""
+        return self._plain(name).removesuffix(".zip")
+
+    def _plain(self, name: str) -> str:
+        return _ENCRYPTED.sub("", name) if self.encryption else name
+
+    @field_validator("name", "inner_name")
     @classmethod
-    def _name(cls, value: str) -> str:
-        check_pattern(value, key="file.name")
+    def _name(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            check_pattern(value, key=f"file.{info.field_name}")
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.max_rows is not None and self.partitions > 1:
-            raise invalid("`max_rows` and `partitions` would both split the file: leave one of them out")
-        if self.max_rows is not None and not self.in_parts:
-            raise invalid("`max_rows` splits the file, so the name needs {part}, as in orders_{part:03d}.csv")
-        if self.in_parts and self.max_rows is None and self.partitions == 1:
-            raise invalid("the name has {part}, but without `max_rows` or `partitions` there is only one file")
+        limit = "max_rows" if self.max_rows is not None else "max_bytes" if self.max_bytes is not None else None
+        if limit and self.partitions > 1:
+            raise invalid(f"`{limit}` and `partitions` would both split the file: leave one of them out")
+        if limit and not self.in_parts:
+            raise invalid(f"`{limit}` splits the file, so the name needs {{part}}, as in orders_{{part:03d}}.csv")
+        if self.in_parts and limit is None and self.partitions == 1:
+            raise invalid(
+                "the name has {part}, but without `max_rows`, `max_bytes` or `partitions` there is only one file"
+            )
+        if self.max_bytes is not None and self.format in _COMPRESSED:
+            raise invalid(f"how large rows are in {self.format} is not known before it is written: use `max_rows`")
         if self.partitions > 1 and not self.in_parts and self.format in _COMPRESSED:
             raise invalid(
                 f"`partitions` cannot be joined into one {self.format} file, so the name needs {{part}}, "
                 f"as in orders_{{part}}.{self.format}"
             )
+        if self.partitions > 1 and not self.in_parts and self.encryption is not None:
+            raise invalid(
+                "`partitions` would stand in the spool in clear before they are joined and encrypted, "
+                "so the name needs {part}, as in orders_{part}.csv.pgp"
+            )
         if self.compression != "none" and self.format in _COMPRESSED:
             raise invalid(_COMPRESSED[self.format])
-        if self.compression == "zip" and not self.name.endswith(".zip"):
-            raise invalid("the file in a zip has its name without .zip, so the name needs it, as in orders.csv.zip")
+        if self.inner_name is not None and self.compression != "zip":
+            raise invalid("`inner_name` is what the file in a zip is called: it needs `compression: zip`")
+        if self.inner_name is not None and "{part" in self.inner_name and not self.in_parts:
+            raise invalid("`inner_name` has {part}, and the name has not")
+        if self.compression == "zip" and self.inner_name is None and not self._plain(self.name).endswith(".zip"):
+            raise invalid(
+                "the file in a zip has its name without .zip, so the name needs it, as in orders.csv.zip; "
+                "or give it another with `inner_name`"
+            )
         if self.format == "xlsx" and self.max_rows and self.max_rows > XLSX_ROWS:
             raise invalid(f"a sheet of an xlsx file holds {XLSX_ROWS} rows: `max_rows` must not be more")
         if self.format != "csv" and "csv" in self.model_fields_set:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from catalog.connections import Database, Target
+from catalog.connections import Database, SigningKey, Target
 from catalog.definition import Export
 from catalog.duration import duration_text
 
@@ -29,7 +29,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "folder": "orders/{date:%Y}",
     },
     "Cursor": {"column": "updated_at", "start": "2026-01-01T00:00"},
-    "File": {"name": "orders_{date:%Y%m%d}.csv", "max_rows": 1000000},
+    "File": {"name": "orders_{date:%Y%m%d}.csv", "inner_name": "orders.csv", "max_rows": 1000000},
     "CsvOptions": {
         "delimiter": ";",
         "null": "\\N",
@@ -40,6 +40,11 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "Schedule": {"cron": "0 2 * * *", "at": "2026-12-01T10:00", "timezone": "Europe/Brussels"},
     "Notification": {"to": ["mailto:data@example.com"], "on": ["failed"]},
     "Database": {"url": "postgresql+psycopg://me:{{ $PASSWORD }}@db/crm", "tables": {"orders": "linked_data"}},
+    "Encryption": {"pgp": ["partner-key"], "sign": "our-key"},
+    "SigningKey": {
+        "private_key": "{{ prefect.blocks.secret.our-pgp-key }}",
+        "passphrase": "{{ prefect.blocks.secret.our-pgp-passphrase }}",
+    },
     "Target": {"url": "/srv/outbox"},
 }
 
@@ -62,11 +67,17 @@ def target_schema() -> dict[str, Any]:
     return _schema(Target)
 
 
+def key_schema() -> dict[str, Any]:
+    """The schema of `keys/*.yaml`."""
+    return _schema(SigningKey)
+
+
 def write_schemas(folder: Path) -> None:
-    """Write `export.json`, `database.json` and `target.json` into the folder, which is made when missing."""
+    """Write a schema for each kind of file, as `export.json`, into the folder, which is made when missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, schema in (("export", export_schema()), ("database", database_schema()), ("target", target_schema())):
-        (folder / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+    schemas = {"export": export_schema, "database": database_schema, "target": target_schema, "key": key_schema}
+    for name, schema in schemas.items():
+        (folder / f"{name}.json").write_text(json.dumps(schema(), indent=2) + "\n", encoding="utf-8")
 
 
 class _Generator(GenerateJsonSchema):

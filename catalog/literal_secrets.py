@@ -23,7 +23,7 @@ _NAMES_A_SERVER = re.compile(r"(mailtos?|jsons?|xmls?|forms?)://|mailto:(?!//)",
 
 def literal_secrets(content: Mapping[str, Any]) -> Iterator[KeyPath]:
     """The key path of each secret that stands in a connection's YAML as it is."""
-    for key in ("url", "options"):
+    for key in ("url", "options", "private_key", "passphrase"):
         yield from _in((key,), content.get(key))
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from catalog.connections import Database, Target
+from catalog.connections import Database, SigningKey, Target
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.explain import explain, found_at
@@ -107,6 +107,36 @@ def load_target(name: str, folder: Path | None = None) -> Target:
     return _load_one(name, Target, (folder or catalog_folder()) / "targets")
 
 
+def load_signing_key(name: str, folder: Path | None = None) -> SigningKey:
+    """One private key's references. Raises ExportError when there is none of that name, or it is invalid."""
+    return _load_one(name, SigningKey, (folder or catalog_folder()) / "keys")
+
+
+def key_file(name: str, folder: Path | None = None) -> Path:
+    """One public key's file. Raises ExportError KEY_INVALID when it is missing or holds something else."""
+    path = (folder or catalog_folder()) / "keys" / f"{name}.asc"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        known = {found.stem for found in path.parent.glob("*.asc")}
+        raise ExportError(
+            Code.KEY_INVALID,
+            f"there is no keys/{name}.asc{did_you_mean(name, known)}"
+            if isinstance(error, FileNotFoundError)
+            else f"keys/{name}.asc cannot be read: {error.strerror}",
+            "put the public key of whoever is to read the file there, as `gpg --armor --export` writes it",
+            key="file.encryption.pgp",
+        ) from error
+    if b"-----BEGIN PGP PUBLIC KEY BLOCK-----" not in content or b"PRIVATE KEY BLOCK" in content:
+        raise ExportError(
+            Code.KEY_INVALID,
+            f"keys/{name}.asc holds no public key in ASCII, or more than that",
+            "put what `gpg --armor --export` writes there; a private key has no place in the catalog",
+            key="file.encryption.pgp",
+        )
+    return path
+
+
 def data_type_of(export: Export, database: Database | None) -> str | None:
     """What the export's rows are: its own word, or what the database says of its table."""
     if export.data_type is not None or database is None or export.table is None:
@@ -193,6 +223,8 @@ def _export_problems(path: Path, databases: set[str], targets: set[str]) -> Expo
 def _names_too_long(path: Path, export: Export) -> list[Problem]:
     """Only with the export's own id is it known how long a name gets."""
     patterns = [("file.name", export.file.name), *(("folder", part) for part in export.folder.split("/") if part)]
+    if export.file.inner_name is not None:
+        patterns.append(("file.inner_name", export.file.inner_name))
     found = []
     for key, pattern in patterns:
         try:

@@ -22,7 +22,7 @@ FIELDS: dict[str, tuple[str, str]] = {
     "since": ("the window's lower bound; `start` for the first window", "{since:%Y%m%dT%H%M}"),
     "until": ("the window's upper bound", "{until:%Y%m%dT%H%M}"),
     "export": ("the export's id", "{export}"),
-    "part": ("the number of the part, with file.max_rows or file.partitions", "{part:03d}"),
+    "part": ("the number of the part, with file.max_rows, file.max_bytes or file.partitions", "{part:03d}"),
     "run": ("the first 8 digits of the flow-run id", "{run}"),
 }
 _TIMES = {"date", "since", "until"}

@@ -24,6 +24,7 @@ from tasks.indexes import lacks_cursor_index
 from tasks.ledger import Ledger
 from tasks.lookback import key_columns
 from tasks.notify import refuse_unknown
+from tasks.pgp import verify_keys
 from tasks.read import preview as preview_rows
 from tasks.read import source_columns, verify
 
@@ -73,6 +74,11 @@ def _ask(catalog: Catalog, export: Export) -> list[Problem]:
                 settle(source, export, datetime.now(UTC), None)
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
+    if export.file.encryption is not None:
+        try:
+            verify_keys(export.file.encryption, secret_block, catalog.folder)
+        except ExportError as error:
+            problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
     for name in export.targets:
         try:
             catalog.target(name)

@@ -46,6 +46,7 @@ class LedgerEntry:
                     "bytes": file.bytes,
                     "sha256": file.sha256,
                     "state": delivery.state.value if delivery else None,
+                    "cleared_at": delivery.cleared_at.isoformat() if delivery and delivery.cleared_at else None,
                 }
                 for file, delivery in self.parts
             ],

@@ -18,6 +18,8 @@ from tasks.credentials import Lookup
 from tasks.deliver import Parcel
 from tasks.ledger import Allotment, Attempt, Findings, Ledger, Turn
 from tasks.partitions import Running
+from tasks.retention import remove_older
+from tasks.sidecars import write_again
 
 #: States in which every byte is at the target.
 _SENT = (State.PUBLISHING, State.AMBIGUOUS)
@@ -121,7 +123,7 @@ class Story:
         return window.state in _SENT or self._stands(window)
 
     def _stands(self, window: Window) -> bool:
-        """Whether the spool holds what is still to be uploaded; a lost manifest is made again."""
+        """Whether the spool holds what is still to be uploaded; a lost sidecar is made again."""
         files = {file.part: file for file in self.ledger.extracted(window.id)}
         wanted = [
             files[delivery.part]
@@ -129,8 +131,9 @@ class Story:
             if delivery.state in (State.PLANNED, State.EXTRACTED) and delivery.part in files
         ]
         lost = [file for file in wanted if not spool.stands([file])]
-        if [file.kind for file in lost] == ["manifest"] and len(wanted) < len(files):
-            spool.write_manifest(window, list(files.values()))
+        if len(wanted) < len(files) and all(file.kind != "data" for file in lost):
+            for file in lost:
+                write_again(window, file, list(files.values()))
             return True
         return bool(files) and not lost
 
@@ -175,6 +178,9 @@ class Story:
                 replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)
                 self._step(steps.publish)(turn, publisher, parcel, replace=replace)
                 self._step(steps.commit)(turn, parcel)
+            if self.export.file.keep is not None:
+                found = (self.export.file.keep, self.means.tell, self.means.warn)
+                remove_older(self.ledger, turn, publisher, target, *found)
 
     def _all_sent(self, window: Window) -> bool:
         """Whether nothing of the window is left to be uploaded."""
@@ -198,7 +204,8 @@ class Story:
         progress.finish()
         if found.read_anew is not None:
             self.means.tell(f"read anew, row by row, which takes longer and gives the same: {found.read_anew}")
-        self.means.tell(f"extracted {found.rows:,} rows into {len(found.files)} files")
+        data = [file for file in found.files if file.kind == "data"]
+        self.means.tell(f"extracted {found.rows:,} rows into {len(data)} files")
         for remark in remarks(found.findings):
             self.means.warn(remark)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from catalog.connections import Database
 from catalog.definition import Export
 from catalog.load import load_database
+from catalog.naming import NameFields, render
 from catalog.windows import Window
 from tasks.clock import refuse_unsettled
 from tasks.connect import open_source
@@ -17,10 +18,12 @@ from tasks.ledger.memory import Memory
 from tasks.lookback import Lookback
 from tasks.partitions import Partitions, Submit
 from tasks.parts import OnProgress, Parts
+from tasks.pgp import encrypting
 from tasks.read import begin_reading
 from tasks.relation import Identity, relation_of
 from tasks.replaced import refuse_other
-from tasks.spool import discard, folder_of, write_manifest
+from tasks.sidecars import write_sidecars
+from tasks.spool import discard, folder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,20 @@ def extract(
     """Read the window's rows and write its parts into the window's own folder of the spool.
 
     With `memory`, rows that came after earlier windows were read are among them. `submit` is needed for more than one
-    of `file.partitions`, and begins to read one beside others. The manifest, if one is asked for, is the last part.
+    of `file.partitions`, and begins to read one beside others. Checksums, manifest
+    and done marker, where they are asked for, are the last parts.
     Raises ExportError for whatever stands against it; then nothing is left in the spool.
     """
     folder = folder_of(window)
-    parts = Parts(export, window.file_name, folder, on_progress)
+    names = (window.file_name, _member(export, window))
     try:
         database = load(export.database)
-        with open_source(export.database, database, lookup) as source:
+        with (
+            # Beside the window's folder: what a run leaves that dies is swept up by the next one.
+            encrypting(export.file.encryption, folder.parent, lookup) as encryptor,
+            open_source(export.database, database, lookup) as source,
+        ):
+            parts = Parts(export, *names, folder, on_progress, encryptor)
             if export.cursor is not None and export.cursor.mode == "lag":
                 refuse_unsettled(source, window.bounds)
             if window.source is not None:
@@ -73,9 +82,17 @@ def extract(
                 files = Partitions(source, export, database, lookup, begun, late_rows, parts).read_all(submit)
             nulls = begun.null_cursors
             findings = late.findings(parts.rows, nulls, window.id) if late else Findings(null_cursors=nulls)
-        if export.file.manifest and files:
-            files = (*files, write_manifest(window, files, folder))
+        files = (*files, *write_sidecars(window, export.file, files, folder))
     except BaseException:
         discard(window)
         raise
     return Extraction(files, parts.rows, findings, parts.read_anew)
+
+
+def _member(export: Export, window: Window) -> str:
+    """What a zip calls what it holds; the window says all there is to it, so it is the same whenever it is read."""
+    pattern, bounds = export.file.inner_name, window.bounds
+    if pattern is None:
+        return export.file.member_of(window.file_name)
+    times = (window.logical_time, export.timezone, bounds.since, bounds.until)
+    return render(pattern, NameFields(*times, export.id, window.run_id), key="file.inner_name")

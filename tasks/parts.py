@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -22,6 +22,7 @@ from tasks.connect import Source
 from tasks.durable import flush_folder
 from tasks.hashed_file import create
 from tasks.ledger import Extracted
+from tasks.pgp import Encryptor
 from tasks.read import Begun, LateRows, Rows, open_rows
 from tasks.spool import spool_error
 from tasks.write import FORMS, CsvWriter, Writer, open_stream, open_writer
@@ -33,13 +34,24 @@ _BLOCK = 1 << 20
 
 
 class Parts:
-    """Writes parts, numbered from `first`, into a folder of their own; `name` has its fields filled but for `{part}`.
+    """Writes parts, numbered from `first`, into a folder of their own.
 
+    `name`, and `member`, what a zip calls what it holds, have their fields filled but for `{part}`.
     `rows` are written so far; `read_anew` is why a bulk path gave up, where one did.
     """
 
-    def __init__(self, export: Export, name: str, folder: Path, on_progress: OnProgress, first: int = 1) -> None:
-        self._export, self._file, self._name, self._folder = export, export.file, name, folder
+    def __init__(
+        self,
+        export: Export,
+        name: str,
+        member: str,
+        folder: Path,
+        on_progress: OnProgress,
+        encryptor: Encryptor | None = None,
+        first: int = 1,
+    ) -> None:
+        self._export, self._file, self._folder, self._encryptor = export, export.file, folder, encryptor
+        self._name, self._member = name, member
         self.on_progress, self._told = on_progress, time.monotonic()
         self._first = first
         self.rows = 0
@@ -74,20 +86,35 @@ class Parts:
     def _write(self, columns: tuple[Column, ...], batches: Iterator[pa.RecordBatch]) -> tuple[Extracted, ...]:
         """All parts; a part is begun when its first row has come, so that no part is empty."""
         files: list[Extracted] = []
-        pending = _sliced(batches, self._file.max_rows)
-        first = next(pending, None)
-        while first is not None:
+        pending = (batch for batch in batches if batch.num_rows)
+        left = next(pending, None)
+        while left is not None:
             with self._part(self._first + len(files), columns, files) as writer:
-                batch: pa.RecordBatch | None = first
-                while batch is not None:
-                    writer.write(batch)
-                    self.rows += batch.num_rows
-                    self._tell(files)
-                    if self._file.max_rows and self.rows % self._file.max_rows == 0:
-                        break
-                    batch = next(pending, None)
-            first = next(pending, None)
+                left = self._fill(writer, left, pending, files)
         return tuple(files) if files else self.empty(columns)
+
+    def _fill(
+        self, writer: Writer, batch: pa.RecordBatch, pending: Iterator[pa.RecordBatch], files: list[Extracted]
+    ) -> pa.RecordBatch | None:
+        """Write rows until the part is full; returns what is left of its last batch, or the next one."""
+        room = self._file.max_rows
+        while True:
+            offered = batch.slice(0, min(self._offer(batch), room or batch.num_rows))
+            taken = writer.write(offered)
+            self.rows += taken
+            self._tell(files)
+            left = batch.slice(taken) if taken < batch.num_rows else next(pending, None)
+            room = room - taken if room is not None else None
+            if left is None or room == 0 or taken < offered.num_rows:
+                return left
+            batch = left
+
+    def _offer(self, batch: pa.RecordBatch) -> int:
+        """About as many rows as a part has room for: what a writer leaves is made into text once more."""
+        if self._file.max_bytes is None:
+            return int(batch.num_rows)
+        most: int = self._file.max_bytes * batch.num_rows // max(batch.nbytes, 1)
+        return max(1, most)
 
     def _write_lines(self, lines: Lines) -> tuple[Extracted, ...]:
         """The one part of finished lines, begun when the first of them has come."""
@@ -112,7 +139,7 @@ class Parts:
         except OSError as error:
             raise spool_error(folder, error) from error
         kind = Parts if self._file.in_parts else Piece
-        return kind(export, self._name, folder, on_progress, number)
+        return kind(export, self._name, self._member, folder, on_progress, self._encryptor, number)
 
     def empty(self, columns: tuple[Column, ...] = (), count: int = 1) -> tuple[Extracted, ...]:
         """What stands for no rows: nothing, or so many parts. Raises ExportError EMPTY_RESULT where that is asked."""
@@ -137,7 +164,7 @@ class Parts:
         """One part of what stands in the pieces, in their order; each is gone, with its folder, when it is in."""
         files: list[Extracted] = []
         with self._sink(self._first, files, 0) as sink:
-            stream = open_stream(self._file, sink, fill_part(self._name, self._first))
+            stream = open_stream(self._file, sink, fill_part(self._member, self._first))
             try:
                 for piece in pieces:
                     with piece.open("rb") as content:
@@ -160,22 +187,27 @@ class Parts:
                 writer.close()
 
     def _writer(self, columns: tuple[Column, ...], sink: BinaryIO, before: int, part: int) -> Writer:
-        return open_writer(self._file, columns, sink, before, fill_part(self._name, part))
+        return open_writer(self._file, columns, sink, before, fill_part(self._member, part))
 
     @contextmanager
     def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[BinaryIO]:
         unfinished, final = self._folder / f"{part}.tmp", self._folder / str(part)
+        name = fill_part(self._name, part)
         try:
-            with create(unfinished) as sink:
-                yield cast(BinaryIO, sink)
+            with create(unfinished) as sink, self._encrypted(cast(BinaryIO, sink), name) as encrypted:
+                yield encrypted
             unfinished.rename(final)
             flush_folder(self._folder)
         except OSError as error:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise spool_error(unfinished, error) from error
-        name = fill_part(self._name, part)
         files.append(Extracted(part, name, final, self.rows - before, sink.size, sink.digest.hexdigest()))
+
+    def _encrypted(self, sink: BinaryIO, name: str) -> AbstractContextManager[BinaryIO]:
+        if self._encryptor is None:
+            return nullcontext(sink)
+        return self._encryptor.into(sink, armored=name.endswith(".asc"))
 
     def _tell(self, files: list[Extracted]) -> None:
         now = time.monotonic()
@@ -193,7 +225,7 @@ class Piece(Parts):
 
     def _writer(self, columns: tuple[Column, ...], sink: BinaryIO, before: int, part: int) -> Writer:
         plain = self._file.model_copy(update={"compression": "none"})
-        return open_writer(plain, columns, sink, before, self._name, goes_on=part > 1)
+        return open_writer(plain, columns, sink, before, self._member, goes_on=part > 1)
 
     @contextmanager
     def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[BinaryIO]:
@@ -205,16 +237,3 @@ class Piece(Parts):
         except OSError as error:
             raise spool_error(path, error) from error
         files.append(Extracted(part, self._name, path, self.rows - before, size, ""))
-
-
-def _sliced(batches: Iterator[pa.RecordBatch], max_rows: int | None) -> Iterator[pa.RecordBatch]:
-    """The batches, cut so that none crosses the end of a part."""
-    left = max_rows
-    for batch in batches:
-        while left is not None and batch.num_rows >= left:
-            yield batch.slice(0, left)
-            batch = batch.slice(left)
-            left = max_rows
-        if batch.num_rows:
-            yield batch
-            left = left - batch.num_rows if left is not None else None

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from catalog.errors import Code, ExportError
-from catalog.manifest import ManifestFile, manifest_name, manifest_text
 from catalog.places import spool_folder
 from catalog.windows import Window
-from tasks.durable import flush_folder
 from tasks.ledger import Extracted
 
 _BLOCK = 1 << 20
@@ -60,29 +57,6 @@ def digest(path: Path) -> str:
         while block := file.read(_BLOCK):
             found.update(block)
     return found.hexdigest()
-
-
-def write_manifest(window: Window, files: Sequence[Extracted], folder: Path | None = None) -> Extracted:
-    """The window's manifest as its last part, in its folder; made again, it has the same bytes.
-
-    Raises ExportError SPOOL_FULL when it cannot be written.
-    """
-    data = [file for file in files if file.kind == "data"]
-    listed = [ManifestFile(file.name, file.rows, file.bytes, file.sha256) for file in data]
-    content = manifest_text(window, listed).encode()
-    part = len(data) + 1
-    path = (folder or spool_folder() / window.export / window.id) / str(part)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        flush_folder(path.parent)
-    except OSError as error:
-        raise spool_error(path, error) from error
-    digested = hashlib.sha256(content).hexdigest()
-    return Extracted(part, manifest_name(window), path, 0, len(content), digested, "manifest")
 
 
 def discard(window: Window) -> None:

@@ -14,6 +14,7 @@ from ftp_server import authority, ftp_servers
 from gated_source import gated
 from ledgers import ledger, ledger_url
 from mariadb_server import mariadb
+from openpgp import partner, stranger
 from partitioned import spool, threads
 from postgres_server import postgres
 from prefect_server import prefect, prefect_home, prefect_url, prefect_worker
@@ -43,6 +44,7 @@ __all__ = [
     "meddler",
     "opener",
     "openssh",
+    "partner",
     "place",
     "postgres",
     "prefect",
@@ -57,6 +59,7 @@ __all__ = [
     "spool",
     "spool_file",
     "ssh_keys",
+    "stranger",
     "threads",
     "webdav_servers",
     "webhook",

@@ -17,9 +17,8 @@ import pytest
 import zstandard
 from written import OneWay, written
 
-from catalog.file import File
 from tasks.columns import column_of
-from tasks.write import blocks, compress_zip, compress_zstd, open_writer, parallel_deflate
+from tasks.write import blocks, compress_zip, compress_zstd, parallel_deflate
 from tasks.write.compress_gzip import GzipStream
 from tasks.write.compress_zip import ZipStream
 from tasks.write.compress_zstd import ZstdStream
@@ -158,13 +157,6 @@ def test_every_line_format_takes_every_compression(form: str, kind: str) -> None
     assert READERS[kind](content) == plain
     if form == "csv":
         assert list(csv.reader(io.StringIO(plain.decode())))[1:] == [list(row) for row in rows]
-
-
-def test_a_part_of_a_split_file_gives_the_zip_its_name() -> None:
-    file = File.model_validate({"name": "o_{part:02d}.csv.zip", "max_rows": 5, "compression": "zip"})
-    sink: Any = OneWay()
-    open_writer(file, [column_of("n", "bigint")], sink, 0, "o_07.csv.zip").close()
-    assert zipfile.ZipFile(io.BytesIO(sink.content)).namelist() == ["o_07.csv"]
 
 
 @pytest.mark.parametrize("kind", STREAMS)

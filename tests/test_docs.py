@@ -9,7 +9,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from catalog.connections import Database, Target
+from catalog.connections import Database, SigningKey, Target
 from catalog.definition import Export
 from catalog.errors import Code, Remedy
 from catalog.naming import FIELDS, example
@@ -42,7 +42,7 @@ EXPORT_KEYS = keys_of(Export)
 
 
 def test_every_key_has_its_row_and_no_row_is_left_over() -> None:
-    connections = {*keys_of(Database), *keys_of(Target)}
+    connections = {*keys_of(Database), *keys_of(Target), *keys_of(SigningKey)}
     assert set(ROWS) - connections == set(EXPORT_KEYS) - connections
     assert connections <= set(ROWS)
 

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from catalog.definition import Export
-from catalog.json_schema import database_schema, export_schema, target_schema, write_schemas
+from catalog.json_schema import database_schema, export_schema, key_schema, target_schema, write_schemas
 from catalog.yaml_file import read_mapping
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,4 +123,5 @@ def test_the_files_that_editors_read(tmp_path: Path) -> None:
         "export.json": export_schema(),
         "database.json": database_schema(),
         "target.json": target_schema(),
+        "key.json": key_schema(),
     }

@@ -48,7 +48,7 @@ def written(columns: Sequence[Column], *batches: Sequence[Sequence[Any]], rows_b
     """A whole file of the batches, with the keys of `file:`."""
     file = File.model_validate({"name": "a.csv", **keys})
     sink: Any = OneWay()
-    writer = open_writer(file, columns, sink, rows_before, file.name)
+    writer = open_writer(file, columns, sink, rows_before, file.member_of(file.name))
     try:
         for rows in batches:
             writer.write(batch_of(columns, rows, FORMS[file.format]))

@@ -76,6 +76,7 @@ def _same_bytes(source: Source, export: Export) -> bool:
         source.dialect == "postgresql"
         and file.format == "csv"
         and file.max_rows is None
+        and file.max_bytes is None
         and options.quote != "none"
         and options.canonical
         and options.line_end == "\n"

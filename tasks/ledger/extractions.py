@@ -116,7 +116,7 @@ def plan_anew(connection: Connection, window_ids: Sequence[str]) -> None:
     connection.execute(delete(extraction).where(extraction.c.window.in_(window_ids)))
     connection.execute(delete(delivery).where(delivery.c.window.in_(window_ids), delivery.c.part > 1))
     planned = update(delivery).where(delivery.c.window.in_(window_ids))
-    connection.execute(planned.values(state=State.PLANNED, committed_by=None, updated_at=now_text()))
+    connection.execute(planned.values(state=State.PLANNED, committed_by=None, cleared_at=None, updated_at=now_text()))
 
 
 def _record_findings(connection: Connection, window: Window, findings: Findings) -> None:

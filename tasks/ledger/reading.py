@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, Select, select
+from sqlalchemy import Engine, RowMapping, Select, and_, or_, select
 
 from catalog.definition import Export
 from catalog.receipt import DeliveredFile, TargetState
-from catalog.windows import State, Window, least_advanced
+from catalog.windows import State, Window, instant, least_advanced
 from tasks.ledger import tables
 from tasks.ledger.allot import newest_window, windows
 from tasks.ledger.connection import exists, open_engine, reading
 from tasks.ledger.lock import is_held
 from tasks.ledger.records import (
     Attempt,
+    Delivered,
     Delivery,
     Extracted,
     Findings,
@@ -25,7 +27,11 @@ from tasks.ledger.records import (
     delivered_of,
     delivery_of,
     extracted_of,
+    retained_of,
 )
+
+#: A first look at years of deliveries must not hold up the run that takes it.
+_MOST_AT_ONCE = 500
 
 
 class LedgerReading:
@@ -84,7 +90,7 @@ class LedgerReading:
         return _by_target(self.deliveries(window_id))
 
     def extracted(self, window_id: str) -> list[Extracted]:
-        """The window's extracted parts, in order; its manifest comes last."""
+        """The window's extracted parts, in order; what goes with the data comes after it."""
         query = select(tables.extraction).filter_by(window=window_id).order_by("part")
         return [extracted_of(row) for row in self._read(query)]
 
@@ -171,6 +177,50 @@ class LedgerReading:
         # Not by state: a window that was superseded half-way has delivered some of its parts.
         committed = query.where(delivery.committed_by.is_not(None), delivery.target == target, delivery.path == path)
         return bool(self._read(committed.limit(1)))
+
+    def delivered_before(self, export_id: str, target: str, identity: str, moment: datetime) -> list[Delivered]:
+        """What this export delivered to the target before the moment and retention has not seen, the oldest first.
+
+        At most some hundreds at once. Of one window the last part comes first: its done marker goes before what it
+        vouches for. What belongs to a window that is not settled on the target is left out.
+        """
+        delivery, extraction, window = tables.delivery, tables.extraction.c, tables.window.c
+        other = delivery.alias()
+        later = select(other.c.part).where(
+            other.c.path == delivery.c.path,
+            other.c.target_identity == delivery.c.target_identity,
+            other.c.window != delivery.c.window,
+            or_(
+                other.c.state.in_([State.PUBLISHING, State.AMBIGUOUS]),
+                and_(other.c.state == State.COMMITTED, other.c.updated_at > delivery.c.updated_at),
+            ),
+        )
+        unsettled = [state for state in State if not state.settled]
+        open_ones = select(other.c.window).where(other.c.target == target, other.c.state.in_(unsettled))
+        query = (
+            select(
+                delivery,
+                window.folder,
+                extraction.name,
+                extraction.bytes,
+                extraction.sha256,
+                later.exists().label("later"),
+            )
+            .join(tables.extraction, (extraction.window == delivery.c.window) & (extraction.part == delivery.c.part))
+            .join(tables.window, window.id == delivery.c.window)
+            .where(
+                window.export == export_id,
+                delivery.c.target == target,
+                delivery.c.target_identity == identity,
+                delivery.c.state == State.COMMITTED,
+                delivery.c.updated_at < instant(moment),
+                delivery.c.cleared_at.is_(None),
+                delivery.c.window.not_in(open_ones),
+            )
+            .order_by(window.logical_time, window.allotted_at, delivery.c.part.desc())
+            .limit(_MOST_AT_ONCE)
+        )
+        return [retained_of(row) for row in self._read(query)]
 
     def settled_by(self, run_id: str) -> str | None:
         """The run that settled the last of this run's own window, or None while some of it is outstanding."""

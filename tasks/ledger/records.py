@@ -16,6 +16,8 @@ from catalog.windows import Bounds, State, Window, instant
 #: The target of a one shot that names none: a local folder for just this.
 DOWNLOADS = "downloads"
 
+Kind = Literal["data", "checksum", "manifest", "done"]
+
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
@@ -33,7 +35,7 @@ class Allotment:
 class Extracted:
     """One extracted part: its final name, and where its bytes stand in the spool of the worker that wrote it.
 
-    The manifest, where there is one, is the part after the last of the data.
+    What goes with the data comes after the last part of it: checksums, then the manifest, then the done marker.
     """
 
     part: int
@@ -42,7 +44,7 @@ class Extracted:
     rows: int
     bytes: int
     sha256: str
-    kind: Literal["data", "manifest"] = "data"
+    kind: Kind = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,10 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One part on its way to one target; `publishing_at` is when its temp name was recorded."""
+    """One part on its way to one target; `publishing_at` is when its temp name was recorded.
+
+    `cleared_at` is when retention was done with the file that was delivered.
+    """
 
     window: str
     target: str
@@ -81,6 +86,19 @@ class Delivery:
     committed_by: str | None
     updated_at: datetime
     publishing_at: datetime | None
+    cleared_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A file as it was delivered, of any kind. `replaced`: what stands under its name is of a later delivery."""
+
+    delivery: Delivery
+    folder: str
+    name: str
+    bytes: int
+    sha256: str
+    replaced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +141,9 @@ def window_of(row: RowMapping, state: State) -> Window:
     )
 
 
-def delivery_of(row: RowMapping) -> Delivery:
+def delivery_of(row: Mapping[Any, Any]) -> Delivery:
     """A row of the delivery table."""
-    moments = {"updated_at": moment_of(row["updated_at"]), "publishing_at": moment_of(row["publishing_at"])}
+    moments = {name: moment_of(row[name]) for name in ("updated_at", "publishing_at", "cleared_at")}
     values: dict[str, Any] = {**row, **moments, "state": State(row["state"])}
     return Delivery(**values)
 
@@ -147,6 +165,14 @@ def delivered_of(row: RowMapping) -> DeliveredFile:
     """A delivered part, joined with its extraction and window."""
     values: dict[str, Any] = dict(row)
     return DeliveredFile(**{**values, "since": moment_of(row["since"]), "until": moment_of(row["until"])})
+
+
+def retained_of(row: RowMapping) -> Delivered:
+    """A delivery, joined with its extraction and its window's folder; `later` is whether another took its place."""
+    beside = ("folder", "name", "bytes", "sha256", "later")
+    own = {name: value for name, value in row.items() if name not in beside}
+    folder, name, size, sha256, later = (row[key] for key in beside)
+    return Delivered(delivery_of(own), folder, name, size, sha256, bool(later))
 
 
 def now_text() -> str:

@@ -27,7 +27,8 @@ _ADDED: dict[int, dict[Table, tuple[str, ...]]] = {
         extraction: ("kind",),
         delivery: ("publishing_at",),
         schema_version: ("ledger_id",),
-    }
+    },
+    3: {delivery: ("cleared_at",)},
 }
 
 

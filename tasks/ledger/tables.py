@@ -81,7 +81,7 @@ extraction = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
     Column("extracted_at", String(32), nullable=False),
-    # Since version 2: `data`, or the `manifest` that follows it.
+    # Since version 2: `data`, or what goes with it: `checksum`, `manifest` or `done`.
     Column("kind", String(16), nullable=False, server_default="data"),
 )
 
@@ -99,6 +99,8 @@ delivery = Table(
     Column("updated_at", String(32), nullable=False),
     # Since version 2: when the temp name was recorded, which is how old the witness is.
     Column("publishing_at", String(32)),
+    # Since version 3: when the file was removed for its age, or found to be gone or another's by then.
+    Column("cleared_at", String(32)),
     Index("delivery_committed_by", "committed_by"),
     Index("delivery_state", "state"),
 )
@@ -127,4 +129,4 @@ schema_version = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("ledger_id", String(32)),
 )
-VERSION = 2
+VERSION = 3

@@ -150,6 +150,12 @@ class Turn:
         before = {State.PUBLISHING, State.AMBIGUOUS}
         self._move(delivery, before, done, state=State.COMMITTED, committed_by=self.run_id)
 
+    def record_cleared(self, delivery: Delivery) -> None:
+        """The delivered file need not be looked at for its age any more."""
+        query = update(tables.delivery).filter_by(window=delivery.window, target=delivery.target, part=delivery.part)
+        with self.writing() as connection:
+            connection.execute(query.values(cleared_at=now_text()))
+
     def supersede(self, window: Window) -> None:
         """What this window meant cannot be read any more: a later run of a full export took its place."""
         if window.kind != "full":

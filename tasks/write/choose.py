@@ -20,12 +20,12 @@ FORMS: dict[str, Literal["text", "typed"]] = {"csv": "text", "jsonl": "text", "p
 
 
 def open_writer(
-    file: File, columns: Sequence[Column], sink: BinaryIO, rows_before: int, name: str, *, goes_on: bool = False
+    file: File, columns: Sequence[Column], sink: BinaryIO, rows_before: int, member: str, *, goes_on: bool = False
 ) -> Writer:
     """A writer for the file's format and compression.
 
-    `rows_before` rows of the result are in earlier parts (for messages); `name` is the file's own, by which a zip names
-    what it holds. With `goes_on` (csv and jsonl) the file begins elsewhere. Raises OSError when the sink fails.
+    `rows_before` rows of the result are in earlier parts (for messages); `member` is what a zip calls what it holds.
+    With `goes_on` (csv and jsonl) the file begins elsewhere. Raises OSError when the sink fails.
     """
     if file.format == "parquet":
         return ParquetWriter(columns, sink)
@@ -33,18 +33,18 @@ def open_writer(
         from tasks.write.spreadsheet import XlsxWriter
 
         return XlsxWriter(columns, sink, rows_before)
-    stream = open_stream(file, sink, name)
+    stream = open_stream(file, sink, member)
     if file.format == "jsonl":
-        return JsonLinesWriter(columns, stream or sink, stream)
-    return CsvWriter(file.csv, columns, stream or sink, rows_before, stream, goes_on=goes_on)
+        return JsonLinesWriter(columns, stream or sink, stream, file.max_bytes)
+    return CsvWriter(file.csv, columns, stream or sink, rows_before, stream, goes_on=goes_on, max_bytes=file.max_bytes)
 
 
-def open_stream(file: File, sink: BinaryIO, name: str) -> Stream | None:
-    """What compresses the file `name` into the sink, or None when nothing does. Raises OSError when the sink fails."""
+def open_stream(file: File, sink: BinaryIO, member: str) -> Stream | None:
+    """What compresses into the sink, in a zip as `member`, if anything does. Raises OSError when the sink fails."""
     if file.compression == "gzip":
         return GzipStream(sink)
     if file.compression == "zip":
-        return ZipStream(sink, name.removesuffix(".zip"))
+        return ZipStream(sink, member)
     if file.compression == "zstd":
         return ZstdStream(sink)
     return None

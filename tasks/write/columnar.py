@@ -27,14 +27,16 @@ class ParquetWriter:
         self._held: list[pa.RecordBatch] = []
         self._rows = 0
 
-    def write(self, batch: pa.RecordBatch) -> None:
+    def write(self, batch: pa.RecordBatch) -> int:
         """Add rows; they are written when a row group is full."""
+        offered = int(batch.num_rows)
         while self._rows + batch.num_rows >= _ROW_GROUP:
             missing = _ROW_GROUP - self._rows
             self._hold(batch.slice(0, missing))
             self._flush()
             batch = batch.slice(missing)
         self._hold(batch)
+        return offered
 
     def close(self) -> None:
         """Write what is held and the footer."""

@@ -14,8 +14,8 @@ _PIECE_BYTES = 1 << 26
 class Writer(Protocol):
     """Writes batches of one result into one file."""
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Add the batch's rows.
+    def write(self, batch: pa.RecordBatch) -> int:
+        """Add the batch's rows, or the first of them when the others have no room; returns how many.
 
         Raises ExportError VALUE_UNENCODABLE for a value the format cannot hold, OSError when the sink fails.
         """

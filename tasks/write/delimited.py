@@ -17,6 +17,7 @@ from catalog.file import CsvOptions
 from tasks.columns import Column, Kind
 from tasks.write.contract import Sink, Stream, bytes_of, pieces
 from tasks.write.formulas import escaped, formulas
+from tasks.write.room import Room
 from tasks.write.time_format import NoMoment, TimeFormat
 
 # A text in a column of numbers, which SQLite allows, is left alone.
@@ -38,13 +39,14 @@ class CsvWriter:
         ends: Stream | None = None,
         *,
         goes_on: bool = False,
+        max_bytes: int | None = None,
     ) -> None:
         self._options, self._columns, self._sink, self._ends = options, columns, sink, ends
         errors = "replace" if options.unencodable == "replace" else "strict"
         # An incremental encoder writes a byte-order mark once, at the start of the file.
         self._encoder = codecs.getincrementalencoder(options.encoding)(errors)
         self._is_utf8 = codecs.lookup(options.encoding).name == "utf-8"
-        self._rows = rows_before
+        self._rows, self._room = rows_before, Room(max_bytes)
         self._times = [_time_format(column, options) for column in columns]
         self._marks = [mark.encode() for mark in (options.delimiter, '"', "\r", "\n")]
         special = re.escape(options.delimiter) + '"\r\n'
@@ -58,11 +60,18 @@ class CsvWriter:
             )
             self._put(names, header=True)
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows of text cells. Raises ExportError VALUE_UNENCODABLE with row number and column."""
+    def write(self, batch: pa.RecordBatch) -> int:
+        """Add rows of text cells, as long as they have room; returns how many.
+
+        Raises ExportError VALUE_UNENCODABLE with row number and column.
+        """
+        before = self._rows
         for piece in pieces(batch):
-            self._put(piece, header=False)
-            self._rows += piece.num_rows
+            put = self._put(piece, header=False)
+            self._rows += put
+            if put < piece.num_rows:
+                break
+        return self._rows - before
 
     def close(self) -> None:
         """End the file."""
@@ -74,16 +83,32 @@ class CsvWriter:
             if self._ends is not None:
                 self._ends.close()
 
-    def _put(self, batch: pa.RecordBatch, *, header: bool) -> None:
+    def _put(self, batch: pa.RecordBatch, *, header: bool) -> int:
         if batch.num_columns == 0 or batch.num_rows == 0:
-            return
+            return int(batch.num_rows)
         cells = [self._cells(array, index, header) for index, array in enumerate(batch.columns)]
         lines = pc.binary_join_element_wise(*cells, self._options.delimiter)
         ended = pc.binary_join_element_wise(lines, pa.scalar(""), self._options.line_end)
         try:
+            if self._room.limited:
+                ended = self._fitting(ended, header)
             self._write_text(bytes_of(ended))
         except UnicodeEncodeError:
             raise self._unencodable(batch, header) from None
+        return len(ended)
+
+    def _fitting(self, lines: pa.Array, header: bool) -> pa.Array:
+        if self._is_utf8:
+            sizes = pc.binary_length(lines)
+        else:
+            # Their sizes depend on what came before, as a byte-order mark; nothing is written yet.
+            state = self._encoder.getstate()
+            sizes = pa.array([len(self._encoder.encode(line)) for line in lines.to_pylist()], pa.int64())
+            self._encoder.setstate(state)
+        if header:
+            self._room.use(pc.sum(sizes).as_py())
+            return lines
+        return lines.slice(0, self._room.take(sizes))
 
     def write_lines(self, lines: bytes) -> None:
         """Add finished lines in UTF-8, which is what the file is written in then."""

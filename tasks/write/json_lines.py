@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from tasks.columns import Column
 from tasks.write.contract import Sink, Stream, bytes_of, pieces
 from tasks.write.embedded_json import are_json, on_one_line
+from tasks.write.room import Room
 
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 #: Per kind of column, which cells stand without quotes. SQLite keeps what it was given, so others are strings there.
@@ -26,27 +27,38 @@ _CONTROLS = {chr(code): json.dumps(chr(code))[1:-1] for code in range(0x20)}
 class JsonLinesWriter:
     """One object per row, with the column names as keys in the file's order. `ends` is closed at the end."""
 
-    def __init__(self, columns: Sequence[Column], sink: Sink, ends: Stream | None = None) -> None:
+    def __init__(
+        self, columns: Sequence[Column], sink: Sink, ends: Stream | None = None, max_bytes: int | None = None
+    ) -> None:
         self._columns, self._sink, self._ends = columns, sink, ends
+        self._room = Room(max_bytes)
         keys = [json.dumps(column.name, ensure_ascii=False) + ":" for column in columns]
         self._before = [("," if index else "{") + key for index, key in enumerate(keys)]
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Add rows of text cells. Raises OSError when the sink fails."""
+    def write(self, batch: pa.RecordBatch) -> int:
+        """Add rows of text cells, as long as they have room. Raises OSError when the sink fails."""
+        written = 0
         for piece in pieces(batch):
-            if piece.num_columns and piece.num_rows:
-                self._put(piece)
+            put = self._put(piece) if piece.num_columns and piece.num_rows else piece.num_rows
+            written += put
+            if put < piece.num_rows:
+                break
+        return written
 
     def close(self) -> None:
         """End the file."""
         if self._ends is not None:
             self._ends.close()
 
-    def _put(self, batch: pa.RecordBatch) -> None:
+    def _put(self, batch: pa.RecordBatch) -> int:
         parts = []
         for before, column, cells in zip(self._before, self._columns, batch.columns, strict=True):
             parts += [pa.scalar(before), pc.fill_null(_values(cells, column), "null")]
-        self._sink.write(bytes_of(pc.binary_join_element_wise(*parts, "}\n", "")))
+        lines = pc.binary_join_element_wise(*parts, "}\n", "")
+        if self._room.limited:
+            lines = lines.slice(0, self._room.take(pc.binary_length(lines)))
+        self._sink.write(bytes_of(lines))
+        return len(lines)
 
 
 def _values(cells: pa.Array, column: Column) -> pa.Array:

@@ -51,7 +51,7 @@ class XlsxWriter:
             self._sheet.set_column(index, index, _width(column))
             self._sheet.write_string(0, index, column.name, bold)
 
-    def write(self, batch: pa.RecordBatch) -> None:
+    def write(self, batch: pa.RecordBatch) -> int:
         """Add rows of typed cells. Raises ExportError VALUE_UNENCODABLE with row number and column."""
         self._broken = True
         if self._rows + batch.num_rows > XLSX_ROWS:
@@ -68,6 +68,7 @@ class XlsxWriter:
                 if cell is not None:
                     self._put(index, cell)
         self._broken = False
+        return int(batch.num_rows)
 
     def close(self) -> None:
         """Copy the finished file into the sink. Raises OSError when there is no room."""
