@@ -44,9 +44,9 @@ def run_died(ledger: Ledger, export: Export, run_id: str) -> None:
         attempts = ledger.attempts_of_run(run_id)
         died = attempts[0]
         text = f"process {died.pid} on {died.host} ended without a word, and run {flow_run.id} went on with its work"
-        error = (Code.PROCESS_VANISHED, text, "see which run delivered its window; if none did, relaunch")
-        ending = Ending("failed", died.began_at, died.ended_at, len(attempts), text, error)
-        _announce(export, draw(ledger, export.id, run_id, ending), notify.PATIENCE, confirmed=True)
+        why = (Code.PROCESS_VANISHED, text, "see which run delivered its window; if none did, relaunch")
+        ending = Ending("failed", died.began_at, died.ended_at, len(attempts), text, why)
+        _announce(export, draw(ledger, export.id, run_id, ending), notify.PATIENCE, registered=True)
     except Exception as error:
         _warn(run_id, error)
 
@@ -59,31 +59,32 @@ def _announce_own(
     ending = Ending("failed" if error else "succeeded", started_at, now, flow_run.run_count, message, why)
     try:
         try:
-            registered = ledger.definition(export.hash) is not None
-            report, confirmed = draw(ledger, export.id, run_id, ending), True
+            registered: bool | None = ledger.definition(export.hash) is not None
+            report = draw(ledger, export.id, run_id, ending)
         except ExportError:
-            report, registered, confirmed = draw_without_ledger(export.id, run_id, ending), True, False
-        _announce(export, report, seconds, registered=registered, confirmed=confirmed)
+            registered, report = None, draw_without_ledger(export.id, run_id, ending)
+        _announce(export, report, seconds, registered=registered)
     except Exception as failure:
         _warn(run_id, failure)
 
 
-def _announce(
-    export: Export, report: RunReport, seconds: float, *, registered: bool = True, confirmed: bool = True
-) -> None:
+def _announce(export: Export, report: RunReport, seconds: float, *, registered: bool | None) -> None:
+    """Tell Prefect, and whom the definition names if it is `registered`; None when the ledger cannot be asked."""
     try:
         _emit(export, report)
     except Exception as error:
         _warn(report.run_id, error)
     wanted = export.report
-    if wanted is None or report.status not in wanted.on:
+    if wanted is None or report.status not in wanted.on or registered is False:
         return
-    # Anybody may start a run with another definition: its word sends nothing, and no secret while nobody knows.
-    to = [url for url in wanted.to if registered and (confirmed or not has_reference(url))]
+    # Anybody may start a run with another definition: while nobody knows it, its word gets no secret.
+    held_back = [url for url in wanted.to if registered is None and has_reference(url)]
     message = notify.Message(
         subject(report), body(report, export.name, _link(report.run_id)), report.status == "failed"
     )
-    for warning in notify.send(to, message, secret_block, seconds):
+    warnings = notify.send([url for url in wanted.to if url not in held_back], message, secret_block, seconds)
+    warnings += [f"the report was not sent to {url}: the ledger could not be asked first" for url in held_back]
+    for warning in warnings:
         get_run_logger().warning(warning)
 
 
