@@ -12,12 +12,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from catalog.errors import Code, ExportError
 from tasks.ledger.connection import reachable, sqlite_file
@@ -132,6 +133,13 @@ def _server_lock(engine: Engine, export_id: str, run_id: str, stack: ExitStack) 
     name = f"exports {run_id} on {socket.gethostname()}"[:63]
     connection.execute(text("SELECT set_config('application_name', :name, false)"), {"name": name})
     key = {"key": f"exports run {export_id}"}
+
+    def release() -> None:
+        # A closed connection frees the lock too, but a moment later than the next one may ask; a lost one already has.
+        with suppress(SQLAlchemyError):
+            connection.execute(text("SELECT pg_advisory_unlock_all()"))
+
+    stack.callback(release)
 
     def take() -> bool:
         return bool(connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:key), 0)"), key).scalar())
