@@ -20,6 +20,7 @@ import definitions
 import incremental
 import overhead
 import postgres_server
+import uploads
 import whole_tables
 from databases import KEPT, NAMES, Databases, sqlite_file
 from export_run import Exports
@@ -46,11 +47,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sources", nargs="+", choices=NAMES, default=NAMES, help="the databases of whole tables")
     parser.add_argument("--rows", nargs="+", type=int, help="the sizes of the table")
     parser.add_argument("--definitions", nargs="+", type=int, help="how many definitions, the fewest first")
+    parser.add_argument("--megabytes", type=int, help="the size of the file that is uploaded")
     parser.add_argument("--rounds", type=int, help="how often each contender with a target runs")
     parser.add_argument("--quick", action="store_true", help="small sizes and one round: a look, not a measurement")
     options = parser.parse_args()
     options.rows = options.rows or [50_000, 500_000, *([] if options.quick else [5_000_000])]
     options.definitions = options.definitions or [1, 10, 100, *([] if options.quick else [1_000])]
+    options.megabytes = options.megabytes or (50 if options.quick else 1_000)
     options.rounds = options.rounds or (1 if options.quick else 3)
     return options
 
@@ -83,6 +86,12 @@ def _tables(options: argparse.Namespace, postgres: Postgres, folder: Path) -> It
     yield from whole_tables.verdicts(found, options.rows)
 
 
+def _uploads(options: argparse.Namespace, postgres: Postgres, folder: Path) -> Iterator[Verdict]:
+    found = uploads.measure(options.megabytes * 1_000_000, options.rounds)
+    uploads.show(found)
+    yield from uploads.verdicts(found)
+
+
 def _of_short_work(options: argparse.Namespace) -> int:
     """What takes a second varies more, and costs less to repeat."""
     rounds: int = options.rounds + 4
@@ -94,6 +103,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Postgres, Path], Iterator[Verdict
     "definitions": _definitions,
     "incremental": _incremental,
     "tables": _tables,
+    "uploads": _uploads,
 }
 
 if __name__ == "__main__":

@@ -88,12 +88,33 @@ class AzurePlace:
         _, waiting = self.container.get_blob_client(self._key(name)).get_block_list("all")
         return [str(block.id) for block in waiting]
 
+    def sizes(self) -> dict[str, int]:
+        blobs = self.container.list_blobs(name_starts_with=self._key(""))
+        return {blob.name.removeprefix(self._key("")): blob.size for blob in blobs}
+
+    def left(self) -> list[str]:
+        """The names under which blocks wait that no consumer sees."""
+        blobs = self.container.list_blobs(name_starts_with=self._key(""), include=["uncommittedblobs"])
+        names = [blob.name.removeprefix(self._key("")) for blob in blobs]
+        return [name for name in names if self.blocks(name)]
+
+    def clear(self) -> None:
+        """Nothing is left, blocks neither: a blob that is written drops those that wait under its name."""
+        for name in self.left():
+            self.container.upload_blob(self._key(name), b"", overwrite=True)
+        for name in self.sizes():
+            self.container.delete_blob(self._key(name))
+
+    def read(self, name: str) -> bytes:
+        found: bytes = self.container.download_blob(self._key(name)).readall()
+        return found
+
     def write(self, name: str, data: bytes) -> None:
         self.container.upload_blob(self._key(name), data)
 
     def take(self, name: str) -> bytes:
         """What a consumer does with a file."""
-        found: bytes = self.container.download_blob(self._key(name)).readall()
+        found = self.read(name)
         self.container.delete_blob(self._key(name))
         return found
 

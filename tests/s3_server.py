@@ -36,9 +36,12 @@ _START_SECONDS = 60
 
 
 class SeaweedFs:
-    """A running server; the publisher's user may use one bucket, and make none."""
+    """A running server; the publisher's user may use one bucket, and make none.
 
-    def __init__(self, folder: Path) -> None:
+    It has room for so many volumes of 64 MB; what is removed makes no room soon.
+    """
+
+    def __init__(self, folder: Path, volumes: int = 20) -> None:
         rights = [f"{right}:{BUCKET}" for right in ("Read", "Write", "List")]
         reading = [f"Read:{BUCKET}", f"List:{BUCKET}"]
         users = [
@@ -55,7 +58,7 @@ class SeaweedFs:
             "master.port": master,
             "master.volumeSizeLimitMB": 64,
             "volume.port": volume,
-            "volume.max": 20,
+            "volume.max": volumes,
             "filer": "true",
             "filer.port": filer,
             "s3": "true",
@@ -121,6 +124,22 @@ class S3Place:
     def uploads(self) -> list[str]:
         """The names that files are being uploaded for."""
         return self._listed("list_multipart_uploads", "Uploads")
+
+    def left(self) -> list[str]:
+        """What no consumer sees, and costs money for as long as it is there."""
+        return self.uploads()
+
+    def sizes(self) -> dict[str, int]:
+        found = self.client.list_objects_v2(Bucket=BUCKET, Prefix=self._key("")).get("Contents", ())
+        return {each["Key"].removeprefix(self._key("")): each["Size"] for each in found}
+
+    def clear(self) -> None:
+        """Nothing is left, uploads neither."""
+        for name in self.sizes():
+            self.client.delete_object(Bucket=BUCKET, Key=self._key(name))
+        found = self.client.list_multipart_uploads(Bucket=BUCKET, Prefix=self._key("")).get("Uploads", ())
+        for each in found:
+            self.client.abort_multipart_upload(Bucket=BUCKET, Key=each["Key"], UploadId=each["UploadId"])
 
     def read(self, name: str) -> bytes:
         found: bytes = self.client.get_object(Bucket=BUCKET, Key=self._key(name))["Body"].read()

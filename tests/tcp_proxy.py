@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -36,6 +36,10 @@ class TcpProxy:
 
     def __init__(self, port: int, receive_buffer: int | None = None) -> None:
         self._faults: dict[Direction, tuple[int, Fault]] = {}
+        self._faults_pass = False
+        self._acts: dict[Direction, tuple[int, Callable[[], object]]] = {}
+        #: How often a connection has been reset or half closed.
+        self.cuts = 0
         #: Bytes a second in each direction, or as fast as it goes.
         self.speed: int | None = None
         #: How many bytes have passed.
@@ -62,19 +66,32 @@ class TcpProxy:
         own: int = listener.sockets[0].getsockname()[1]
         return own
 
-    def fail(self, fault: Fault, direction: Direction, after: int = 0) -> None:
-        """From now on: that fault, when so many more bytes have passed in that direction."""
+    def fail(self, fault: Fault, direction: Direction, after: int = 0, *, passes: bool = False) -> None:
+        """From now on: that fault, when so many more bytes have passed in that direction.
+
+        One that `passes` cuts what is connected at that byte, and later connections work.
+        """
 
         async def set_fault() -> None:
             self._faults[direction] = (self.passed[direction] + after, fault)
+            self._faults_pass = passes
 
         self._run(set_fault())
+
+    def at(self, direction: Direction, after: int, act: Callable[[], object]) -> None:
+        """Call `act` once, in the proxy's thread, between that byte from now and the next one."""
+
+        async def set_act() -> None:
+            self._acts[direction] = (self.passed[direction] + after, act)
+
+        self._run(set_act())
 
     def heal(self) -> None:
         """Cut every connection; new ones work."""
 
         async def clear() -> None:
             self._faults.clear()
+            self._acts.clear()
             self._abort()
 
         self._run(clear())
@@ -121,6 +138,7 @@ class TcpProxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
         while data := await reader.read(_BLOCK):
             await self._until_thawed()
+            data = await self._acted(data, writer, direction)
             limit, fault = self._faults.get(direction, (None, None))
             passing = data if limit is None else data[: max(0, limit - self.passed[direction])]
             if passing and not writer.is_closing():
@@ -131,13 +149,34 @@ class TcpProxy:
                 if self.speed:
                     await asyncio.sleep(len(passing) / self.speed)
             elif fault == "reset":
+                self._cut(direction)
                 self._abort()
             elif fault == "half-close" and not writer.is_closing():
+                self._cut(direction)
                 writer.write_eof()
                 return
         await self._until_thawed()
         if not writer.is_closing():
             writer.write_eof()
+
+    async def _acted(self, data: bytes, writer: asyncio.StreamWriter, direction: Direction) -> bytes:
+        """What is left of the data to pass after the byte at which something was to be done."""
+        limit, act = self._acts.get(direction, (None, None))
+        if limit is None or act is None or self.passed[direction] + len(data) < limit:
+            return data
+        del self._acts[direction]
+        before, after = data[: limit - self.passed[direction]], data[limit - self.passed[direction] :]
+        if before and not writer.is_closing():
+            self.passed[direction] += len(before)
+            writer.write(before)
+            await writer.drain()
+        act()
+        return after
+
+    def _cut(self, direction: Direction) -> None:
+        self.cuts += 1
+        if self._faults_pass:
+            self._faults.pop(direction, None)
 
     async def _until_thawed(self) -> None:
         def is_frozen() -> bool:

@@ -264,10 +264,11 @@ def test_a_part_that_is_changed_on_its_way_is_refused_by_the_server(
 def test_a_file_that_changes_while_it_is_sent_is_found_out(
     publisher: S3Publisher, bucket: S3Place, spool_file: Path, meddler: Meddler
 ) -> None:
-    spool_file.write_bytes(LARGE)
+    # More than is on its way at a time.
+    spool_file.write_bytes(LARGE * 3)
     meddler.after["UploadPart"] = lambda _: os.truncate(spool_file, 9_000_000)
     error = refused(lambda: uploaded(publisher, spool_file))
-    assert error.code is Code.UPLOAD_MISMATCH and str(len(LARGE)) in error.message
+    assert error.code is Code.UPLOAD_MISMATCH and str(len(LARGE) * 3) in error.message
     assert bucket.files() == {} and bucket.uploads() == []
 
 

@@ -117,7 +117,8 @@ def test_a_cut_at_any_byte_of_a_run(bucket: S3Place, proxy: TcpProxy, tmp_path: 
 
 def test_a_slow_network_is_waited_for(bucket: S3Place, proxy: TcpProxy, tmp_path: Path) -> None:
     """What ends a wait is silence, not the time that a file takes."""
-    delivery = Delivery(bucket, tmp_path / "world", proxy.port, bytes(22_000_000))
+    delivery = Delivery(bucket, tmp_path / "world", proxy.port, bytes(80_000_000))
+    # Of each connection, and there are several.
     proxy.speed = 4_000_000
     began = time.monotonic()
     delivery.run()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,8 @@ from tasks.publish.s3_errors import FROM_OUTSIDE, service_code, translate
 #: In bytes; S3 takes no smaller part than 5 MiB but the last, and not more than 10,000 of them.
 _PART = 8 * 1024 * 1024
 _MOST_PARTS = 10_000
+#: So many bytes of parts are on their way at a time, so that one is made ready while the server writes another.
+_ON_THEIR_WAY = 4 * _PART
 _BLOCK = 1024 * 1024
 _UPLOAD = re.compile(r"(?P<temp>\..+\.part):(?P<id>.+)")
 
@@ -62,14 +66,9 @@ class S3Publisher(Publisher):
         """Every byte in the parts of the upload, each checked by the server against its MD5."""
         where, upload = self._upload(folder, temp_name)
         expected = local.stat().st_size
-        part_bytes = max(_PART, -(-expected // _MOST_PARTS))
-        sent: dict[int, tuple[int, str]] = {}
-        with local.open("rb") as source, self._use("write", folder, temp_name) as connection:
+        with self._use("write", folder, temp_name) as connection:
             try:
-                # An upload without a part cannot be completed: that of an empty file has one, which is empty.
-                for number in range(1, max(1, -(-expected // part_bytes)) + 1):
-                    block = source.read(part_bytes)
-                    sent[number] = (len(block), self._send(connection, where, upload, number, block))
+                sent = self._send_all(connection, where, upload, local)
                 found = self._parts(connection, where, upload)
             except ClientError:
                 with suppress(*FROM_OUTSIDE):
@@ -162,6 +161,24 @@ class S3Publisher(Publisher):
     def _create(self, connection: Connection, where: dict[str, str]) -> str:
         created: dict[str, str] = connection.once.create_multipart_upload(**where)
         return created["UploadId"]
+
+    def _send_all(
+        self, connection: Connection, where: dict[str, str], upload: str, local: Path
+    ) -> dict[int, tuple[int, str]]:
+        """Size and ETag of each part that was sent, by number; none is on its way any more, even after an error."""
+        size = local.stat().st_size
+        part_bytes = max(_PART, -(-size // _MOST_PARTS))
+        with local.open("rb") as source, ThreadPoolExecutor(max(1, _ON_THEIR_WAY // part_bytes), "part") as pool:
+
+            def send(number: int) -> tuple[int, tuple[int, str]]:
+                block = os.pread(source.fileno(), part_bytes, (number - 1) * part_bytes)
+                return number, (len(block), self._send(connection, where, upload, number, block))
+
+            try:
+                # An upload without a part cannot be completed: that of an empty file has one, which is empty.
+                return dict(pool.map(send, range(1, max(1, -(-size // part_bytes)) + 1)))
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _send(self, connection: Connection, where: dict[str, str], upload: str, number: int, block: bytes) -> str:
         md5 = base64.b64encode(hashlib.md5(block, usedforsecurity=False).digest()).decode()

@@ -31,8 +31,9 @@ from paramiko.sftp import (
     int64,
 )
 
-#: The most that every server takes in one request, in bytes, and how many requests may be on their way.
-BLOCK = 32 * 1024
+#: In bytes; every server takes 32 KiB in one request, and with what stands around it this is one packet, not two.
+BLOCK = 31 * 1024
+#: How many requests may be on their way.
 _ON_THEIR_WAY = 64
 
 

@@ -110,12 +110,16 @@ def _private_key(login: Login) -> paramiko.PKey | None:
 
 
 def _transport(wire: socket.socket, *, expected: list[paramiko.PKey], **options: Any) -> paramiko.Transport:
-    """A transport that asks first for the kinds of host key that are known: a server may have several."""
+    """A transport that asks first for the kinds of host key that are known, since a server may have several.
+
+    And for AES-GCM: the ciphers that paramiko puts first take half as much again of both sides' time.
+    """
     transport = _Transport(wire, **options)
     security = transport.get_security_options()
     known = {key.get_name() for key in expected}
     if "ssh-rsa" in known:
         known |= {"rsa-sha2-256", "rsa-sha2-512"}
+    security.ciphers = sorted(security.ciphers, key=lambda cipher: "gcm" not in cipher)
     security.key_types = sorted(security.key_types, key=lambda kind: kind not in known)
     return transport
 

@@ -36,24 +36,13 @@ def witness_off() -> None:
 
 def publish_before_record() -> None:
     """The file has its final name before the ledger knows that it may have."""
-    upload = deliver.upload
 
-    class Hasty:
-        def __init__(self, publisher: Any, name: str) -> None:
-            self._publisher, self._name = publisher, name
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._publisher, name)
-
+    class Hasty(_Spoilt):
         def put(self, local: Any, folder: str, temp_name: str) -> None:
-            self._publisher.put(local, folder, temp_name)
-            self._publisher.publish(folder, temp_name, self._name, replace=False)
+            self.publisher.put(local, folder, temp_name)
+            self.publisher.publish(folder, temp_name, self.name, replace=False)
 
-    def hasty(*arguments: Any) -> Any:
-        *others, publisher, parcel = arguments
-        return upload(*others, Hasty(publisher, parcel.file.name), parcel)
-
-    deliver.upload = hasty
+    _spoil_upload(Hasty)
 
 
 def committed_before_published() -> None:
@@ -103,6 +92,44 @@ def link_then_unlink() -> None:
     local.rename_to_free_name = rename
 
 
+def put_in_place() -> None:
+    """A file grows under its final name."""
+
+    class InPlace(_Spoilt):
+        def put(self, local: Any, folder: str, _temp: str) -> None:
+            self.publisher.put(local, folder, self.name)
+
+    _spoil_upload(InPlace)
+
+
+def never_tidied() -> None:
+    """What a dead run left under its temp name is left there."""
+
+    class Untidy(_Spoilt):
+        def remove(self, _folder: str, _name: str) -> None:
+            pass
+
+    _spoil_upload(Untidy)
+
+
+class _Spoilt:
+    def __init__(self, publisher: Any, name: str) -> None:
+        self.publisher, self.name = publisher, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.publisher, name)
+
+
+def _spoil_upload(spoilt: type[_Spoilt]) -> None:
+    upload = deliver.upload
+
+    def upload_spoilt(*arguments: Any) -> Any:
+        *others, publisher, parcel = arguments
+        return upload(*others, spoilt(publisher, parcel.file.name), parcel)
+
+    deliver.upload = upload_spoilt
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "witness_off": witness_off,
     "publish_before_record": publish_before_record,
@@ -110,6 +137,8 @@ PLANTS: dict[str, Callable[[], None]] = {
     "naive_watermark": naive_watermark,
     "unsettled_bound": unsettled_bound,
     "link_then_unlink": link_then_unlink,
+    "put_in_place": put_in_place,
+    "never_tidied": never_tidied,
 }
 #: Bugs of how a window is bounded need the mode they are bugs of.
 MODES = {"naive_watermark": "lag"}

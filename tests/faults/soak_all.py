@@ -12,18 +12,23 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 SOAKED = ["naive_watermark", "unsettled_bound"]
+STRUCK = ["put_in_place", "never_tidied"]
 CRASHED = ["witness_off", "publish_before_record", "committed_before_published", "link_then_unlink"]
 
 
 def commands(seed: int) -> dict[str, list[str]]:
     """Every proof by its name: what is run, in the words of a shell."""
-    soak, crash = str(FOLDER / "soak.py"), str(FOLDER / "crash_points.py")
+    soak, crash, uploads = (str(FOLDER / name) for name in ("soak.py", "crash_points.py", "upload_faults.py"))
     chosen = ["--seed", str(seed)]
     model = ["-m", "pytest", "-q", str(FOLDER / "test_protocol_model.py"), "--hypothesis-profile=soak"]
     return {
         "kill -9, local": [soak, "--kills", "10000", "--target", "local", *chosen],
         "kill -9, SFTP": [soak, "--kills", "2000", "--target", "sftp", *chosen],
         "kill -9, FTPS": [soak, "--kills", "2000", "--target", "ftps", *chosen],
+        **{
+            f"struck uploads, {target}": [uploads, "--target", target, "--faults", "1000", *chosen]
+            for target in ("file", "sftp", "ftps", "s3")
+        },
         "watermark race": [str(FOLDER.parent / "watermark_race.py"), "--seconds", "300", *chosen],
         "every crash point, local": [crash, "--target", "local"],
         "every crash point, SFTP": [crash, "--target", "sftp"],
@@ -33,6 +38,7 @@ def commands(seed: int) -> dict[str, list[str]]:
         "model": [*model, "--timeout", "3600", f"--hypothesis-seed={seed}"],
         **{f"power: {plant} under kill -9": [soak, "--kills", "2000", "--plant", plant, *chosen] for plant in SOAKED},
         **{f"power: {plant} under kill -9": [soak, "--kills", "5000", "--plant", plant, *chosen] for plant in CRASHED},
+        **{f"power: {plant} in struck uploads": [uploads, "--plant", plant, *chosen] for plant in STRUCK},
         **{f"power: {plant} at crash points": [crash, "--plant", plant] for plant in CRASHED},
     }
 

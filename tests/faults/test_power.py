@@ -18,10 +18,12 @@ from tasks.publish import local
 TRIED = ["publish_before_record", "link_then_unlink"]
 DRAWN = ["witness_off", "committed_before_published"]
 RACED = ["naive_watermark", "unsettled_bound"]
+#: By what the struck uploads find of them.
+STRUCK = {"put_in_place": "truncated", "never_tidied": "leftovers"}
 
 
 def test_every_plant_is_looked_for() -> None:
-    assert sorted(PLANTS) == sorted(TRIED + DRAWN + RACED)
+    assert sorted(PLANTS) == sorted([*TRIED, *DRAWN, *RACED, *STRUCK])
 
 
 @pytest.mark.parametrize("plant", TRIED)
@@ -33,6 +35,18 @@ def test_the_crash_points_find_a_broken_protocol(plant: str) -> None:
 def test_the_soak_finds_an_unsettled_watermark(plant: str) -> None:
     summary = proven("soak.py", "--plant", plant, "--kills", "240", "--seed", "1")
     assert summary["lost"] > 0
+
+
+@pytest.mark.parametrize(
+    ("plant", "found", "target"),
+    [
+        *((plant, found, "sftp") for plant, found in STRUCK.items()),
+        ("committed_before_published", "wrong successes", "file"),
+    ],
+)
+def test_the_struck_uploads_find_a_broken_publisher(plant: str, found: str, target: str) -> None:
+    summary = proven("upload_faults.py", "--plant", plant, "--target", target, "--seed", "1")
+    assert summary["figures"][found] > 0
 
 
 @pytest.fixture
