@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import paramiko
+from paramiko.auth_handler import AuthOnlyHandler
 from paramiko.pkey import UnknownKeyType
 from paramiko.transport import ServiceRequestingTransport
 
@@ -44,8 +45,34 @@ class Connection:
         self.ssh.close()
 
 
+class _Login(AuthOnlyHandler):
+    """Begins to wait for an answer before it asks; paramiko does so afterwards, and misses one that comes at once."""
+
+    def __init__(self, transport: paramiko.Transport) -> None:
+        self._answered = threading.Event()
+        super().__init__(transport)
+
+    @property
+    def auth_event(self) -> threading.Event:
+        """Set by the answer."""
+        return self._answered
+
+    @auth_event.setter
+    def auth_event(self, _made_too_late: threading.Event | None) -> None:
+        pass
+
+    def send_auth_request(self, *arguments: Any, **keys: Any) -> Any:
+        """Ask to be let in, and wait for the answer."""
+        self._answered = threading.Event()
+        return super().send_auth_request(*arguments, **keys)
+
+
 class _Transport(ServiceRequestingTransport):
     """Asks for the login service once; paramiko's default asks before each way to log in, which some servers end."""
+
+    def get_auth_handler(self) -> AuthOnlyHandler:
+        """What logs in."""
+        return _Login(self)
 
     def run(self) -> None:
         """Serve the connection until it ends."""
