@@ -288,7 +288,8 @@ def test_a_ledger_that_is_cut_at_any_byte(
     _, through = a_ledger()
     run_once(through, export, a_run(), tmp_path, content, LocalPublisher(drop))
     total = proxy.passed[direction]
-    for after in range(0, total, total // 20):
+    # The last bytes give the lock back: with them nothing is lost.
+    for after in range(0, total - total // 20, total // 20):
         straight, through = a_ledger()
         (drop / NAME).unlink(missing_ok=True)
         run_id = a_run()
