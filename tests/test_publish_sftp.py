@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import builtins
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+import paramiko
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from paramiko.common import cMSG_USERAUTH_REQUEST
 from publishers import CONTENT, NAME, TEMP, content, files_in, of
-from sftp_server import PASSPHRASE, PASSWORD, USER, Keys, SftpServer, opened
+from sftp_server import PASSPHRASE, PASSWORD, TIMEOUTS, USER, Keys, SftpServer, opened
 
 from catalog.connections import Target
 from catalog.errors import Code, ExportError, Remedy
@@ -142,6 +145,27 @@ def test_every_way_to_log_in(server: SftpServer, drop: Path, way: str) -> None:
     with closing(server.publisher(drop, **logins(server.keys)[way])) as publisher:
         publisher.check()
     assert server.logins[-1] == way.split()[-1]
+
+
+def test_an_answer_that_comes_at_once_is_not_missed(
+    server: SftpServer, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine, where the thread that asked goes on only after the answer was read."""
+    send = paramiko.Transport._send_message
+    waited: list[bool] = []
+
+    def answered(transport: paramiko.Transport, message: paramiko.Message) -> None:
+        send(transport, message)
+        if message.asbytes()[:1] == cMSG_USERAUTH_REQUEST:
+            deadline = time.monotonic() + TIMEOUTS.login / 2
+            while not transport.is_authenticated() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            waited.append(transport.is_authenticated())
+
+    monkeypatch.setattr(paramiko.Transport, "_send_message", answered)
+    with closing(server.publisher(drop)) as publisher:
+        publisher.check()
+    assert waited == [True]
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
