@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -206,6 +207,27 @@ def report(export_id: ExportArgument, run: RunOption = None, json: Json = False)
         output.data(drawn.to_json())
     else:
         output.report_words(drawn)
+
+
+@app.command()
+def download(
+    export_id: ExportArgument,
+    run: RunOption = None,
+    to: Annotated[
+        Path, typer.Option(metavar="FOLDER", exists=True, file_okay=False, help="Where it goes; default: here.")
+    ] = Path(),
+    json: Json = False,
+) -> None:
+    """Fetch the file of a finished one shot from its target."""
+    from deployments.download import download as fetch
+
+    with opened(json) as workspace:
+        paths = fetch(workspace, export_id, to, run)
+    if json:
+        output.data({"export": export_id, "files": [str(path) for path in paths]})
+    else:
+        for path in paths:
+            output.text(str(path))
 
 
 @app.command()

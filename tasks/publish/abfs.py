@@ -21,7 +21,7 @@ from azure.storage.blob import BlobBlock, BlobClient, BlobServiceClient
 from catalog.errors import Code, ExportError
 from tasks.publish.abfs_container import Container
 from tasks.publish.abfs_errors import FROM_OUTSIDE, service_code, translate
-from tasks.publish.contract import Promise, Publisher, Stat, file_exists, final_name
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, final_name
 
 #: In bytes, and how many of them a blob may have.
 _BLOCK = 8 * 1024 * 1024
@@ -137,23 +137,21 @@ class AbfsPublisher(Publisher):
         except ResourceNotFoundError:
             return None
         modified = found.last_modified.isoformat(timespec="seconds")
-        return Stat(found.size, partial(self._digest, folder, name, found.etag), modified)
+        return Stat(found.size, partial(self._read, folder, name, found.etag), modified)
 
-    def _digest(self, folder: str, name: str, etag: str) -> str:
-        digest = hashlib.sha256()
+    def _read(self, folder: str, name: str, etag: str, sink: Sink) -> None:
         with self._use("read", folder, name) as blob:
             try:
                 for block in blob.download_blob(etag=etag, match_condition=MatchConditions.IfNotModified).chunks():
-                    digest.update(block)
+                    sink(block)
             except (ResourceNotFoundError, ResourceModifiedError):
                 raise ExportError(
                     Code.TARGET_UNREACHABLE,
                     f"{self.address(folder, name)} was taken away or changed while it was looked at",
                     "relaunch",
                 ) from None
-        return digest.hexdigest()
 
-    def _unreadable(self, folder: str, name: str) -> str:
+    def _unreadable(self, folder: str, name: str, sink: Sink) -> None:
         raise ExportError(
             Code.TARGET_DENIED,
             f"{self.address(folder, name)} is an upload, which nobody can read before it is published",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Literal, Protocol
 
 from catalog.errors import Code, ExportError
 
+#: Takes the bytes of a file in order, a piece at a time; what it returns does not matter.
+Sink = Callable[[bytes], object]
 #: `may ask`: when temp and final name are both gone, what happened cannot be told, and a person is asked.
 Promise = Literal["exactly once", "may ask"]
 _TEMP = re.compile(r"\.(?P<name>.+)\.[^.]+\.[^.]+\.part")
@@ -17,15 +20,21 @@ _TEMP = re.compile(r"\.(?P<name>.+)\.[^.]+\.[^.]+\.part")
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What stands under a name: its size in bytes, its SHA-256 (hex) on demand, and since when (ISO 8601).
+    """What stands under a name: its size in bytes, its bytes on demand, and since when (ISO 8601).
 
-    `sha256` raises ExportError TARGET_UNREACHABLE when the file is gone by then. Of an upload to an object store, which
-    nobody can read before it is published, it raises TARGET_DENIED.
+    `read` gives all of them to a sink. It raises ExportError TARGET_UNREACHABLE when the file is gone by then, and
+    TARGET_DENIED of an upload to an object store, which nobody can read before it is published.
     """
 
     size: int
-    sha256: Callable[[], str]
+    read: Callable[[Sink], None]
     modified: str
+
+    def sha256(self) -> str:
+        """The digest (hex) of the bytes that stand there. Raises as `read` does."""
+        found = hashlib.sha256()
+        self.read(found.update)
+        return found.hexdigest()
 
 
 class Publisher(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ftplib
-import hashlib
 import posixpath
 import uuid
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists
 from tasks.publish.ftp_client import NOT_SERVED, Client, is_missing, reply_code
 from tasks.publish.ftp_connect import connect
 from tasks.publish.ftp_errors import FROM_OUTSIDE, answer_of, translate
@@ -79,7 +78,7 @@ class FtpPublisher(Publisher):
             found = client.look_at(self._path(folder, name))
         if found is None:
             return None
-        return Stat(found.size, partial(self._digest, folder, name, found.size), _moment(found.modified))
+        return Stat(found.size, partial(self._read, folder, name, found.size), _moment(found.modified))
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
         """Rename the temp, after a look at the final name unless `replace`."""
@@ -157,14 +156,13 @@ class FtpPublisher(Publisher):
                 if not client.is_folder(self._path(made)):
                     client.mkd(self._path(made))
 
-    def _digest(self, folder: str, name: str, size: int) -> str:
-        found = hashlib.sha256()
+    def _read(self, folder: str, name: str, size: int, sink: Sink) -> None:
         if size == 0:
             # Not read, for the same reason.
-            return found.hexdigest()
+            return
         with self._use("read", folder, name) as client:
             try:
-                read = client.read_file(self._path(folder, name), found.update)
+                read = client.read_file(self._path(folder, name), sink)
             except ftplib.error_perm as error:
                 if not is_missing(error):
                     raise
@@ -175,7 +173,6 @@ class FtpPublisher(Publisher):
                 f"{self.address(folder, name)} was taken away or changed while it was looked at",
                 "relaunch",
             )
-        return found.hexdigest()
 
     def _cannot_rename(self) -> ExportError:
         return ExportError(

@@ -15,10 +15,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from catalog.errors import Code, ExportError
 from tasks.durable import flush_folder
-from tasks.publish.contract import Promise, Publisher, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists
 from tasks.publish.no_clobber import rename_to_free_name
-from tasks.spool import digest
 
+_BLOCK = 1024 * 1024
 _CANNOT_LINK = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS, errno.EXDEV}
 
 
@@ -74,7 +74,7 @@ class LocalPublisher(Publisher):
             except FileNotFoundError:
                 return None
             modified = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
-            return Stat(found.st_size, partial(self._digest, path), modified)
+            return Stat(found.st_size, partial(self._read, path), modified)
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
         """Rename, never over a file that is there unless `replace`."""
@@ -107,10 +107,12 @@ class LocalPublisher(Publisher):
     def _path(self, folder: str, name: str) -> Path:
         return self._root / folder / name
 
-    def _digest(self, path: Path) -> str:
+    def _read(self, path: Path, sink: Sink) -> None:
         with self._translated("read", path):
             try:
-                return digest(path)
+                with path.open("rb") as file:
+                    while block := file.read(_BLOCK):
+                        sink(block)
             except FileNotFoundError as error:
                 raise ExportError(
                     Code.TARGET_UNREACHABLE, f"{path} was taken away while it was looked at", "relaunch"

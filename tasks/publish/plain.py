@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists
 from tasks.publish.plain_errors import translate
 from tasks.publish.plain_place import Place
 from tasks.publish.plain_rename import STORES, Rename, rename_of
@@ -82,7 +81,7 @@ class PlainPublisher(Publisher):
         if found is None:
             return None
         size = int(found.get("size") or 0)
-        return Stat(size, partial(self._digest, folder, name, size), _moment(found))
+        return Stat(size, partial(self._read, folder, name, size), _moment(found))
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
         """Rename the temp, after a look at the final name unless `replace`."""
@@ -171,13 +170,13 @@ class PlainPublisher(Publisher):
     def _path(self, folder: str, name: str = "") -> str:
         return "/".join(part for part in (self._place.root, folder, name) if part)
 
-    def _digest(self, folder: str, name: str, size: int) -> str:
-        found, read = hashlib.sha256(), 0
+    def _read(self, folder: str, name: str, size: int, sink: Sink) -> None:
+        read = 0
         with self._use("read", folder, name) as (files, _):
             try:
                 with files.open(self._path(folder, name), "rb") as source:
                     while block := source.read(_BLOCK):
-                        found.update(block)
+                        sink(block)
                         read += len(block)
             except FileNotFoundError:
                 read = -1
@@ -187,7 +186,6 @@ class PlainPublisher(Publisher):
                 f"{self.address(folder, name)} was taken away or changed while it was looked at",
                 "relaunch",
             )
-        return found.hexdigest()
 
 
 def _look(files: Any, path: str) -> Mapping[str, Any] | None:

@@ -21,7 +21,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Stat, file_exists, final_name
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, final_name
 from tasks.publish.s3_bucket import Bucket
 from tasks.publish.s3_connect import Connection, Timeouts
 from tasks.publish.s3_errors import FROM_OUTSIDE, service_code, translate
@@ -218,10 +218,9 @@ class S3Publisher(Publisher):
                 raise
             return None
         modified = found["LastModified"].isoformat(timespec="seconds")
-        return Stat(found["ContentLength"], partial(self._digest, folder, name, found["ETag"]), modified)
+        return Stat(found["ContentLength"], partial(self._read, folder, name, found["ETag"]), modified)
 
-    def _digest(self, folder: str, name: str, etag: str) -> str:
-        digest = hashlib.sha256()
+    def _read(self, folder: str, name: str, etag: str, sink: Sink) -> None:
         with self._use("read", folder, name) as connection:
             try:
                 found = connection.patient.get_object(**self._where(folder, name), IfMatch=etag)
@@ -234,10 +233,9 @@ class S3Publisher(Publisher):
                     "relaunch",
                 ) from None
             for block in found["Body"].iter_chunks(_BLOCK):
-                digest.update(block)
-        return digest.hexdigest()
+                sink(block)
 
-    def _unreadable(self, folder: str, name: str) -> str:
+    def _unreadable(self, folder: str, name: str, sink: Sink) -> None:
         raise ExportError(
             Code.TARGET_DENIED,
             f"{self.address(folder, name)} is an upload, which nobody can read before it is published",

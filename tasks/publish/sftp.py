@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 import stat
 import uuid
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists
 from tasks.publish.sftp_client import BLOCK, Client, Status, StatusError
 from tasks.publish.sftp_connect import Connection, connect
 from tasks.publish.sftp_errors import FROM_OUTSIDE, translate
@@ -78,7 +77,7 @@ class SftpPublisher(Publisher):
             return None
         size = found.st_size or 0
         modified = datetime.fromtimestamp(found.st_mtime or 0, UTC).isoformat(timespec="seconds")
-        return Stat(size, partial(self._digest, folder, name, size), modified)
+        return Stat(size, partial(self._read, folder, name, size), modified)
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
         """Rename the temp: by SFTP's own rename, which refuses a name that is taken, or OpenSSH's, which replaces."""
@@ -150,12 +149,11 @@ class SftpPublisher(Publisher):
                 if _missing_is_none(partial(client.stat, self._path(made))) is None:
                     client.mkdir(self._path(made))
 
-    def _digest(self, folder: str, name: str, size: int) -> str:
-        found = hashlib.sha256()
+    def _read(self, folder: str, name: str, size: int, sink: Sink) -> None:
         with self._use("read", folder, name) as client:
             try:
                 for block in client.read_file(self._path(folder, name), size):
-                    found.update(block)
+                    sink(block)
             except StatusError as error:
                 if error.status not in (Status.NO_SUCH_FILE, Status.EOF):
                     raise
@@ -164,7 +162,6 @@ class SftpPublisher(Publisher):
                     f"{self.address(folder, name)} was taken away or changed while it was looked at",
                     "relaunch",
                 ) from None
-        return found.hexdigest()
 
     def _cannot_rename(self, replace: bool) -> ExportError:
         if replace:
