@@ -269,7 +269,7 @@ def test_the_catalog_is_where_the_environment_says(workshop: Workshop) -> None:
 
 def test_the_shape_of_a_problem(catalog: Path) -> None:
     record = the_problem(catalog, BASE + "tabel: x\n").to_json()
-    assert list(record) == ["export", "severity", "code", "message", "hint", "file", "line", "key"]
+    assert list(record) == ["export", "severity", "code", "message", "hint", "file", "line", "key", "step"]
     assert (record["export"], record["severity"], record["code"]) == ("orders", "error", "DEFINITION_INVALID")
 
 
