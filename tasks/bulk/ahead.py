@@ -9,8 +9,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Batches that wait to be written, at most: enough to keep both at work, little enough for memory.
-_DEPTH = 2
+#: Batches that wait to be written, at most. A writer of parquet takes nothing while it compresses a row group: so many
+#: keep the one that reads at work meanwhile, and cost little memory.
+_DEPTH = 10
 
 
 class _Ended:
