@@ -26,7 +26,7 @@ from tasks.read import Shown, preview, source_columns, verify
 
 _SAMPLE = 3
 _MOST_NAMES = 60
-_EXTENSION = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet", "xlsx": "xlsx"}
+_FORMATS = ("csv", "jsonl", "parquet", "xlsx")
 
 
 def ask(catalog: Catalog, export_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,10 +90,10 @@ def _ask_filter(database: Database, export_id: str, content: dict[str, Any]) -> 
 def _ask_file(catalog: Catalog, export_id: str, content: dict[str, Any]) -> None:
     file = content.setdefault("file", {})
     if "format" not in file:
-        file["format"] = _choose("Format", tuple(_EXTENSION), "csv")
+        file["format"] = _choose("Format", _FORMATS, "csv")
     if "name" not in file:
         date = "{date:%Y%m%dT%H%M%S}" if content["type"] == "incremental" else "{date:%Y%m%d}"
-        default = f"{export_id}_{date}.{_EXTENSION.get(file['format'], file['format'])}"
+        default = f"{export_id}_{date}.{file['format']}"
         file["name"] = typer.prompt("File name", default=default, err=True)
     if "target" not in content:
         none = "the local downloads"

@@ -13,28 +13,18 @@ import pytest
 from ftp_server import PASSWORD, USER, Authority, FtpServer, Kind, opened
 from plain_run import run_plainly
 from publishers import CONTENT, NAME, TEMP, content, files_in, of
+from refusals import refused_without
 from workshop import Workshop
 
 from catalog.connections import Target
-from catalog.errors import Code, ExportError, Remedy
+from catalog.errors import Code, Remedy
 from tasks.publish import open_publisher
 from tasks.publish.ftp_login import read_login
 
 WRONG = "hunter2"
 
 
-def refused(use: Callable[[], Any]) -> ExportError:
-    """What is raised; no secret is in it, nor in what a traceback would show."""
-    with pytest.raises(ExportError) as caught:
-        use()
-    error: BaseException | None = caught.value
-    shown = [f"{caught.value.message} {caught.value.hint}"]
-    while error is not None:
-        shown.append(f"{error!r} {error}")
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    for secret in (PASSWORD, WRONG):
-        assert secret not in " ".join(shown)
-    return caught.value
+refused = refused_without(PASSWORD, WRONG)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,28 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from paramiko.common import cMSG_USERAUTH_REQUEST
 from publishers import CONTENT, NAME, TEMP, content, files_in, of
+from refusals import refused_without
 from sftp_server import PASSPHRASE, PASSWORD, TIMEOUTS, USER, Keys, SftpServer, opened
 
 from catalog.connections import Target
-from catalog.errors import Code, ExportError, Remedy
+from catalog.errors import Code, Remedy
 from tasks.publish import Publisher, open_publisher
 from tasks.publish.sftp_login import read_login
 
 WRONG = "hunter2"
 
 
-def refused(use: Callable[[], Any]) -> ExportError:
-    """What is raised; no secret is in it, nor in what a traceback would show."""
-    with pytest.raises(ExportError) as caught:
-        use()
-    error: BaseException | None = caught.value
-    shown = [f"{caught.value.message} {caught.value.hint}"]
-    while error is not None:
-        shown.append(f"{error!r} {error}")
-        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    for secret in (PASSWORD, PASSPHRASE, WRONG):
-        assert secret not in " ".join(shown)
-    return caught.value
+refused = refused_without(PASSWORD, PASSPHRASE, WRONG)
 
 
 @pytest.fixture

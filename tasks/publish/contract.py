@@ -96,6 +96,19 @@ def file_exists(publisher: Publisher, folder: str, name: str) -> ExportError:
     )
 
 
+def refuse_other_size(publisher: Publisher, folder: str, temp_name: str, found: int | None, expected: int) -> None:
+    """Take the upload away again unless `found` bytes of it are there as `expected`; raises UPLOAD_MISMATCH then."""
+    if found == expected:
+        return
+    publisher.remove(folder, temp_name)
+    raise ExportError(
+        Code.UPLOAD_MISMATCH,
+        f"{publisher.address(folder, temp_name)} has {'no' if found is None else found} bytes after the upload, "
+        f"and should have {expected}",
+        "relaunch; if it comes back, look at the target's disk",
+    )
+
+
 def temp_name(name: str, window_id: str, upload: str) -> str:
     """The name under which a file is uploaded: beside the final one, hidden, the window's own and this upload's."""
     return f".{name}.{window_id}.{upload}.part"

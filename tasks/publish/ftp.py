@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, refuse_other_size
 from tasks.publish.ftp_client import NOT_SERVED, Client, is_missing, reply_code
 from tasks.publish.ftp_connect import connect
 from tasks.publish.ftp_errors import FROM_OUTSIDE, answer_of, translate
@@ -63,14 +63,7 @@ class FtpPublisher(Publisher):
                     client.delete(path)
                 raise
         found = self.stat(folder, temp_name)
-        if found is None or found.size != expected:
-            self.remove(folder, temp_name)
-            raise ExportError(
-                Code.UPLOAD_MISMATCH,
-                f"{self.address(folder, temp_name)} has {found.size if found else 'no'} bytes after the upload, "
-                f"and should have {expected}",
-                "relaunch; if it comes back, look at the server's disk",
-            )
+        refuse_other_size(self, folder, temp_name, found.size if found else None, expected)
 
     def stat(self, folder: str, name: str) -> Stat | None:
         """What stands under the name, or None."""

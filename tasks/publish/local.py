@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from catalog.errors import Code, ExportError
 from tasks.durable import flush_folder
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, refuse_other_size
 from tasks.publish.no_clobber import rename_to_free_name
 
 _BLOCK = 1024 * 1024
@@ -57,13 +57,7 @@ class LocalPublisher(Publisher):
                     temp.unlink(missing_ok=True)
                 raise
             size, expected = temp.stat().st_size, local.stat().st_size
-        if size != expected:
-            temp.unlink(missing_ok=True)
-            raise ExportError(
-                Code.UPLOAD_MISMATCH,
-                f"{temp} has {size} bytes after the upload, and should have {expected}",
-                "relaunch; if it comes back, look at the disk",
-            )
+        refuse_other_size(self, folder, temp_name, size, expected)
 
     def stat(self, folder: str, name: str) -> Stat | None:
         """What stands under the name, or None."""

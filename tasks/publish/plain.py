@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, refuse_other_size
 from tasks.publish.plain_errors import translate
 from tasks.publish.plain_place import Place
 from tasks.publish.plain_rename import STORES, Rename, rename_of
@@ -65,14 +65,7 @@ class PlainPublisher(Publisher):
                     files.rm_file(path)
                 raise
         found = self.stat(folder, temp_name)
-        if found is None or found.size != expected:
-            self.remove(folder, temp_name)
-            raise ExportError(
-                Code.UPLOAD_MISMATCH,
-                f"{self.address(folder, temp_name)} has {found.size if found else 'no'} bytes after the upload, "
-                f"and should have {expected}",
-                "relaunch; if it comes back, look at the server's disk",
-            )
+        refuse_other_size(self, folder, temp_name, found.size if found else None, expected)
 
     def stat(self, folder: str, name: str) -> Stat | None:
         """What stands under the name, or None."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists
+from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, refuse_other_size
 from tasks.publish.sftp_client import BLOCK, Client, Status, StatusError
 from tasks.publish.sftp_connect import Connection, connect
 from tasks.publish.sftp_errors import FROM_OUTSIDE, translate
@@ -61,13 +61,7 @@ class SftpPublisher(Publisher):
                     client.remove(path)
                 raise translate(error, self._login, f"write {self.address(folder, temp_name)}", full=full) from None
             size = client.stat(path).st_size
-        if size != expected:
-            self.remove(folder, temp_name)
-            raise ExportError(
-                Code.UPLOAD_MISMATCH,
-                f"{self.address(folder, temp_name)} has {size} bytes after the upload, and should have {expected}",
-                "relaunch; if it comes back, look at the server's disk",
-            )
+        refuse_other_size(self, folder, temp_name, size, expected)
 
     def stat(self, folder: str, name: str) -> Stat | None:
         """What stands under the name, or None."""
