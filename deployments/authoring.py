@@ -21,6 +21,7 @@ from catalog.problem import Problem
 from deployments.apply import own_deployment
 from deployments.checking import check
 from deployments.compile import definition_yaml
+from deployments.ledger_view import end
 from deployments.lifecycle import require_status
 from deployments.workspace import Workspace
 
@@ -64,7 +65,10 @@ def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | N
     copied = path_of(workspace.catalog, new_id)
     rewrite.create(copied, rewrite.with_text(written, "name", chosen))
     try:
-        return Written(_valid(workspace.catalog, new_id, copied), copied)
+        export = _valid(workspace.catalog, new_id, copied)
+        # Prefect and the catalog know of no such export: what the ledger has of the id is of one that is no more.
+        end(workspace.ledger, new_id)
+        return Written(export, copied)
     except ExportError:
         copied.unlink()
         raise

@@ -14,7 +14,7 @@ from flows.report import secret_block
 from tasks import spool
 from tasks.allotting import frontier_of
 from tasks.ledger import Delivery, Extracted, Ledger
-from tasks.ledger.decisions import BY_HAND, Decision, accept, resolve
+from tasks.ledger.decisions import BY_HAND, Decision, accept, end_generation, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,19 @@ def restart(ledger: Ledger, export: Export, since: str) -> Bounds:
     accept(ledger, export.id)
     ledger.open_generation(export.id, start)
     return start
+
+
+def end(ledger: Ledger, export_id: str) -> int:
+    """Whoever takes the id next inherits nothing; returns how many windows were given up for it.
+
+    Raises ExportError EXPORT_BUSY when a run is at work.
+    """
+    if not ledger.windows(export_id, 1):
+        return 0
+    with ledger.take_turn(export_id, BY_HAND, wait_seconds=0) as turn:
+        given_up = end_generation(turn)
+        spool.sweep(export_id, [])
+    return given_up
 
 
 def _refuse_unread(ledger: Ledger, export: Export) -> None:

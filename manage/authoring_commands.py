@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 def add_authoring_commands(app: typer.Typer) -> None:
-    """Let the `exports` command know `create`, `copy` and `edit`."""
-    for command in (create, copy, edit):
+    """Let the `exports` command know `create`, `copy`, `edit` and `delete`."""
+    for command in (create, copy, edit, delete):
         app.command()(command)
 
 
@@ -69,6 +69,27 @@ def edit(export_id: ExportArgument, json: Json = False) -> None:
         output.data({"id": export_id, "changed": changed, "version": written.export.hash if written else None})
     else:
         output.say(f"{export_id} is saved, version {written.export.hash[:12]}" if written else "nothing was changed")
+
+
+def delete(
+    export_id: ExportArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove a draft for good: its YAML and its deployment; its runs and its ledger rows stay."""
+    from deployments.deletion import delete_export, refuse_deletion
+
+    with opened(json) as workspace:
+        outstanding = refuse_deletion(workspace, export_id)
+        lost = f", and {outstanding} outstanding windows are given up: their rows will be in no file"
+        output.confirm(f"{export_id} is deleted with its watermark{lost if outstanding else ''}", yes)
+        deleted = delete_export(workspace, export_id)
+    if json:
+        output.data(
+            {"id": export_id, "file": str(deleted.file) if deleted.file else None, "given_up": deleted.given_up}
+        )
+    else:
+        output.say(f"{export_id} is deleted; its runs stay in Prefect, and `exports ledger {export_id}` its windows")
 
 
 def _open_editor(path: Path) -> None:

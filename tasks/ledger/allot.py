@@ -16,6 +16,7 @@ from catalog.errors import Code, ExportError
 from catalog.naming import NameFields, beside_schedule, fill_part, render, render_folder
 from catalog.windows import Bounds, Frontier, Kind, State, Window, least_advanced, next_bounds
 from tasks.ledger import tables
+from tasks.ledger.generations import of_this_export
 from tasks.ledger.records import DOWNLOADS, Allotment, moment_of, now_text, text_of, window_of
 
 
@@ -42,7 +43,7 @@ def allot(
     newest = newest_window(connection, export.id)
     if explicit is not None:
         kind: Kind = "backfill"
-        generation, bounds = (newest.generation if newest else 1), explicit
+        generation, bounds = (newest.generation if newest else going_on(connection, export).generation), explicit
     else:
         kind = "scheduled" if export.cursor else "full"
         if kind == "scheduled" and newest is not None and logical_time <= newest.logical_time:
@@ -60,12 +61,13 @@ def allot(
 
 
 def going_on(connection: Connection, export: Export) -> GoingOn:
-    """Where the export's next window belongs: a new generation when its source changed, or a person opened one."""
+    """Where the export's next window belongs: a new generation when its source changed, or one was opened."""
     newest = newest_window(connection, export.id)
     order = tables.generation.c.number.desc()
     opened = connection.execute(select(tables.generation).filter_by(export=export.id).order_by(order)).first()
     if opened is not None and (newest is None or opened.number > newest.generation):
-        return GoingOn(opened.number, Bounds(None, opened.low, None, moment_of(opened.since)), None)
+        begun = Bounds(None, opened.low, None, moment_of(opened.since)) if opened.kind == "restart" else None
+        return GoingOn(opened.number, begun, None)
     if newest is None:
         return GoingOn(1, None, None)
     if _definition(connection, newest.definition).source_key == export.source_key:
@@ -74,8 +76,9 @@ def going_on(connection: Connection, export: Export) -> GoingOn:
 
 
 def newest_window(connection: Connection, export_id: str) -> Window | None:
-    """The newest window that is no backfill."""
+    """The newest window of the export that has this id now and that is no backfill."""
     query = select(tables.window).filter_by(export=export_id).where(tables.window.c.kind != "backfill")
+    query = query.where(of_this_export(export_id))
     order = (tables.window.c.logical_time.desc(), tables.window.c.generation.desc())
     found = windows(connection, query.order_by(*order).limit(1))
     return found[0] if found else None
@@ -157,7 +160,7 @@ def _refuse_taken_name(connection: Connection, window: Window, export: Export) -
     delivery = tables.delivery.c
     there = select(delivery.window).where(delivery.target.in_(_targets(export)))
     same = select(tables.window).filter_by(export=window.export, folder=window.folder, file_name=window.file_name)
-    same = same.where(tables.window.c.id.in_(there))
+    same = same.where(tables.window.c.id.in_(there), of_this_export(export.id))
     if window.kind == "full":
         # A full export replaces its own earlier file. An unsettled one is no obstacle either: it is sent or superseded
         # before this one, and refusing the name would stop every run after a failed one.

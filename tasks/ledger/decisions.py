@@ -9,10 +9,11 @@ from typing import Literal, get_args
 from sqlalchemy import Connection, func, insert, select, update
 
 from catalog.errors import Code, ExportError
-from catalog.windows import State, Window, least_advanced
+from catalog.windows import Bounds, State, Window, least_advanced
 from tasks.ledger import tables
 from tasks.ledger.connection import writing
 from tasks.ledger.extractions import plan_anew
+from tasks.ledger.generations import open_generation
 from tasks.ledger.lock import hold
 from tasks.ledger.mark import Mark, read_mark, write_mark
 from tasks.ledger.records import now_text
@@ -62,6 +63,23 @@ def resolve(turn: Turn, window: Window, decision: Decision, *, spool_stands: boo
             connection.execute(parts.values(state=State.EXTRACTED, updated_at=now_text()))
         else:
             plan_anew(connection, [window.id])
+
+
+def end_generation(turn: Turn) -> int:
+    """The export is deleted: what is outstanding is given up, and an export that takes its id inherits nothing.
+
+    Returns how many windows were given up.
+    """
+    delivery, window = tables.delivery, tables.window
+    unsettled = [state for state in State if not state.settled]
+    own = select(window.c.id).where(window.c.export == turn.export_id)
+    with turn.writing() as connection:
+        outstanding = select(delivery.c.window).where(delivery.c.window.in_(own), delivery.c.state.in_(unsettled))
+        given_up = set(connection.execute(outstanding).scalars())
+        parts = update(delivery).where(delivery.c.window.in_(own), delivery.c.state.in_(unsettled))
+        connection.execute(parts.values(state=State.ABANDONED, updated_at=now_text()))
+        open_generation(connection, turn.export_id, Bounds(), "deleted")
+    return len(given_up)
 
 
 def _state_on(connection: Connection, window: Window, target: str) -> State:

@@ -16,6 +16,7 @@ from catalog.windows import State, Window, instant, least_advanced
 from tasks.ledger import tables
 from tasks.ledger.allot import newest_window, windows
 from tasks.ledger.connection import exists, open_engine, reading
+from tasks.ledger.generations import of_this_export
 from tasks.ledger.lock import is_held
 from tasks.ledger.records import (
     Attempt,
@@ -174,6 +175,7 @@ class LedgerReading:
         """Whether a full window of this export has put a file of that address on the target before."""
         delivery, window = tables.delivery.c, tables.window.c
         query = select(delivery.part).join(tables.window).where(window.export == export_id, window.kind == "full")
+        query = query.where(of_this_export(export_id))
         # Not by state: a window that was superseded half-way has delivered some of its parts.
         committed = query.where(delivery.committed_by.is_not(None), delivery.target == target, delivery.path == path)
         return bool(self._read(committed.limit(1)))
@@ -210,6 +212,7 @@ class LedgerReading:
             .join(tables.window, window.id == delivery.c.window)
             .where(
                 window.export == export_id,
+                of_this_export(export_id),
                 delivery.c.target == target,
                 delivery.c.target_identity == identity,
                 delivery.c.state == State.COMMITTED,

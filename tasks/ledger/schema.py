@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Table, func, insert, inspect, select, text, u
 from sqlalchemy.schema import CreateColumn
 
 from catalog.errors import Code, ExportError
-from tasks.ledger.tables import METADATA, VERSION, delivery, extraction, schema_version, window
+from tasks.ledger.tables import METADATA, VERSION, delivery, extraction, generation, schema_version, window
 
 #: What each version added to tables that stood already; new tables are simply made.
 _ADDED: dict[int, dict[Table, tuple[str, ...]]] = {
@@ -29,6 +29,7 @@ _ADDED: dict[int, dict[Table, tuple[str, ...]]] = {
         schema_version: ("ledger_id",),
     },
     3: {delivery: ("cleared_at",)},
+    4: {generation: ("kind",)},
 }
 
 
@@ -58,10 +59,10 @@ def bring_up_to_date(connection: Connection) -> None:
         METADATA.create_all(connection)
         connection.execute(insert(schema_version).values(version=VERSION, ledger_id=uuid.uuid4().hex))
         return
-    quote = connection.dialect.identifier_preparer.quote
+    quote, stood = connection.dialect.identifier_preparer.quote, set(inspect(connection).get_table_names())
     for version in range(standing + 1, VERSION + 1):
         for table, names in _ADDED[version].items():
-            for name in names:
+            for name in names if table.name in stood else ():
                 written = CreateColumn(table.c[name]).compile(dialect=connection.dialect)
                 connection.execute(text(f"ALTER TABLE {quote(table.name)} ADD COLUMN {written}"))
     METADATA.create_all(connection)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 
 from catalog.definition import Export
 from catalog.places import ledger_url
@@ -15,9 +15,10 @@ from catalog.windows import Bounds, Frontier
 from tasks.ledger import tables
 from tasks.ledger.allot import GoingOn, allot, going_on
 from tasks.ledger.connection import reading, writing
+from tasks.ledger.generations import open_generation
 from tasks.ledger.mark import read_mark
 from tasks.ledger.reading import LedgerReading
-from tasks.ledger.records import Allotment, now_text, text_of
+from tasks.ledger.records import Allotment, now_text
 from tasks.ledger.turn import Turn, refuse_old, take_turn
 
 
@@ -81,14 +82,8 @@ class Ledger(LedgerReading):
 
         Returns the number of the generation.
         """
-        generation, window = tables.generation.c, tables.window.c
         with writing(self.engine, lock=export_id) as connection:
-            opened = connection.execute(select(func.max(generation.number)).filter_by(export=export_id)).scalar()
-            allotted = connection.execute(select(func.max(window.generation)).filter_by(export=export_id)).scalar()
-            number: int = max(opened or 0, allotted or 0) + 1
-            row = {"export": export_id, "number": number, "low": start.low, "since": text_of(start.since)}
-            connection.execute(insert(tables.generation).values(**row, opened_at=now_text()))
-        return number
+            return open_generation(connection, export_id, start, "restart")
 
     def take_turn(
         self,

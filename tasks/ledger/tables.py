@@ -15,7 +15,7 @@ definition = Table(
     Column("registered_at", String(32), nullable=False),
 )
 
-#: Where an export's numbering of windows was begun anew by a person, and from which bound (NULL: the beginning).
+#: Where an export's numbering of windows was begun anew, and from which bound (NULL: the beginning).
 generation = Table(
     "generation",
     METADATA,
@@ -24,6 +24,8 @@ generation = Table(
     Column("low", Text),
     Column("since", String(32)),
     Column("opened_at", String(32), nullable=False),
+    # Since version 4: `restart` by a person's word, or `deleted`: what came before belonged to a deleted export.
+    Column("kind", String(16), nullable=False, server_default="restart"),
 )
 
 window = Table(
@@ -129,4 +131,4 @@ schema_version = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("ledger_id", String(32)),
 )
-VERSION = 3
+VERSION = 4
