@@ -21,15 +21,25 @@ def with_text(written: str, key: str, value: str) -> str:
     return written[: node.start_mark.index] + json.dumps(value, ensure_ascii=False) + written[node.end_mark.index :]
 
 
+def refuse_taken(path: Path) -> None:
+    """Raises ExportError DEFINITION_DUPLICATE when there is a file of that name already."""
+    if path.exists():
+        raise _taken(path)
+
+
 def create(path: Path, text: str) -> None:
     """Write a new file. Raises ExportError DEFINITION_DUPLICATE when there is one of that name already."""
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise ExportError(
-            Code.DEFINITION_DUPLICATE, f"there is {shown(path)} already", "take another id", file=shown(path)
-        ) from None
+        raise _taken(path) from None
+
+
+def _taken(path: Path) -> ExportError:
+    return ExportError(
+        Code.DEFINITION_DUPLICATE, f"there is {shown(path)} already", "take another id", file=shown(path)
+    )
 
 
 def replace(path: Path, before: str, after: str) -> None:

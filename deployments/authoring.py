@@ -133,6 +133,7 @@ def create_export(catalog: Catalog, export_id: str, content: Mapping[str, Any]) 
     Raises ExportError for the first error that `check` finds in it, DEFINITION_DUPLICATE when the id is taken.
     """
     path = path_of(catalog, export_id)
+    rewrite.refuse_taken(path)
     export = composed(catalog, export_id, content)
     rewrite.create(path, definition_yaml(export))
     return Written(export, path)
