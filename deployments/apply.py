@@ -12,11 +12,10 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from catalog.errors import Code, ExportError
-from deployments.compile import SCHEDULE_SLUG, DeploymentSpec
+from deployments.compile import SCHEDULE_SLUG, DeploymentSpec, own_schedules
 from deployments.plan import changed_fields, schedule_differs
 from deployments.project import Project
 from deployments.status import is_active
-from flows.exports import export_flow
 
 
 def ensure_work_pool(client: SyncPrefectClient, project: Project) -> bool:
@@ -72,8 +71,8 @@ def deploy(
 
 
 def _create(client: SyncPrefectClient, spec: DeploymentSpec, live: bool) -> DeploymentResponse:
-    flow_id = client.create_flow(export_flow(spec.name))
-    schedules = [DeploymentScheduleCreate(schedule=spec.schedule, slug=SCHEDULE_SLUG)] if spec.schedule else []
+    flow_id = client.create_flow_from_name(spec.name)
+    schedules = [DeploymentScheduleCreate(schedule=schedule, slug=slug) for slug, schedule in spec.schedules.items()]
     deployment_id = client.create_deployment(
         flow_id=flow_id,
         name=spec.name,
@@ -99,7 +98,7 @@ def _update(client: SyncPrefectClient, spec: DeploymentSpec, standing: Deploymen
     # The schedule first: the update below removes the runs that were made with the old parameters, and the
     # scheduler makes them again from what then stands.
     if schedule_differs(spec, standing):
-        _update_schedule(client, spec, standing)
+        _update_schedules(client, spec, standing)
     client.update_deployment(
         standing.id,
         DeploymentUpdate(
@@ -118,14 +117,15 @@ def _update(client: SyncPrefectClient, spec: DeploymentSpec, standing: Deploymen
     )
 
 
-def _update_schedule(client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse) -> None:
-    ours = next((entry for entry in standing.schedules if entry.slug == SCHEDULE_SLUG), None)
-    if spec.schedule is None:
-        if ours is not None:
-            client.delete_deployment_schedule(standing.id, ours.id)
-    elif ours is None:
-        # A draft may be one by its schedule alone: its deployment need not be paused.
-        added = DeploymentScheduleCreate(schedule=spec.schedule, slug=SCHEDULE_SLUG, active=is_active(standing))
-        client.create_deployment_schedules(standing.id, [added])
-    else:
-        client.update_deployment_schedule(standing.id, ours.id, schedule=spec.schedule)
+def _update_schedules(client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse) -> None:
+    ours = own_schedules(standing)
+    for slug in ours.keys() - spec.schedules.keys():
+        client.delete_deployment_schedule(standing.id, ours[slug].id)
+    for slug, schedule in spec.schedules.items():
+        if slug not in ours:
+            # A draft may be one by its schedule alone: its deployment need not be paused.
+            active = slug != SCHEDULE_SLUG or is_active(standing)
+            added = DeploymentScheduleCreate(schedule=schedule, slug=slug, active=active)
+            client.create_deployment_schedules(standing.id, [added])
+        elif ours[slug].schedule.model_dump() != schedule.model_dump():
+            client.update_deployment_schedule(standing.id, ours[slug].id, schedule=schedule)

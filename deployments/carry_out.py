@@ -12,6 +12,7 @@ from prefect.exceptions import ObjectNotFound
 from catalog.definition import Export
 from deployments.apply import ensure_work_pool, own_deployment
 from deployments.checking import check
+from deployments.companions import companion_differences, keep_companions
 from deployments.lifecycle import beginning_at, register_and_deploy, remove_waiting, switch_on
 from deployments.plan import Difference, compare, keep_start
 from deployments.prefect_api import tagged_deployments
@@ -21,11 +22,11 @@ from deployments.workspace import Workspace
 
 
 def differences(workspace: Workspace) -> list[Difference]:
-    """How the catalog and Prefect differ, unchanged exports included. Looking changes nothing.
+    """How the catalog and Prefect differ, unchanged exports included, companions last. Looking changes nothing.
 
     Raises ExportError for a definition that does not load: an unreadable file must not look like one that is gone.
     """
-    return _compare(workspace)[0]
+    return [*_compare(workspace)[0], *companion_differences(workspace)]
 
 
 def carry_out(
@@ -65,7 +66,10 @@ def carry_out(
             with suppress(ObjectNotFound):
                 workspace.client.delete_deployment(standing[difference.export].id)
         on_step(f"{difference.export}: {difference.change}")
-    return todo
+    beside = keep_companions(workspace)
+    for difference in beside:
+        on_step(f"{difference.export}: {difference.change}")
+    return [*todo, *beside]
 
 
 def _compare(workspace: Workspace) -> tuple[list[Difference], dict[str, Export], dict[str, DeploymentResponse]]:

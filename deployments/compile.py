@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import yaml
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
 
@@ -14,7 +17,8 @@ from catalog.definition import Export
 from deployments.project import Project
 from flows.run import run
 
-#: The one schedule of a deployment; a slug lets it be patched in place instead of made anew.
+#: The one schedule of an export; a slug lets it be patched in place instead of made anew. Where a deployment has
+#: several of ours, the others' slugs go on with a hyphen.
 SCHEDULE_SLUG = "export"
 
 _WORDS = {
@@ -26,11 +30,14 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class DeploymentSpec:
-    """Everything Prefect is told about one export. `schedule` is None for exports started by hand."""
+    """Everything Prefect is told about one deployment, whose flow has its name. `schedules` may be empty.
+
+    A schedule is known by its slug; a deployment may have others, added by hand.
+    """
 
     name: str
     entrypoint: str
-    version: str
+    version: str | None
     description: str
     tags: list[str]
     parameters: dict[str, Any]
@@ -39,7 +46,7 @@ class DeploymentSpec:
     work_pool: str
     work_queue: str
     job_variables: dict[str, Any]
-    schedule: CronSchedule | None
+    schedules: Mapping[str, CronSchedule]
 
 
 def compile_export(export: Export, data_type: str | None, project: Project) -> DeploymentSpec:
@@ -56,8 +63,17 @@ def compile_export(export: Export, data_type: str | None, project: Project) -> D
         work_pool=project.work_pool,
         work_queue=project.work_queue,
         job_variables=project.job_variables,
-        schedule=_schedule(export),
+        schedules=_schedules(export),
     )
+
+
+def own_schedules(deployment: DeploymentResponse) -> dict[str, DeploymentSchedule]:
+    """The deployment's schedules that were made here, by slug; those added by hand are not among them."""
+    return {
+        entry.slug: entry
+        for entry in deployment.schedules
+        if entry.slug is not None and f"{entry.slug}-".startswith(f"{SCHEDULE_SLUG}-")
+    }
 
 
 def describe(export: Export) -> str:
@@ -86,7 +102,7 @@ def _tags(export: Export, data_type: str | None, project: Project) -> list[str]:
     return [*tags, f"data-type:{data_type}"] if data_type else tags
 
 
-def _schedule(export: Export) -> CronSchedule | None:
+def _schedules(export: Export) -> dict[str, CronSchedule]:
     if export.schedule is None or export.schedule.cron is None:
-        return None
-    return CronSchedule(cron=export.schedule.cron, timezone=export.schedule.timezone)
+        return {}
+    return {SCHEDULE_SLUG: CronSchedule(cron=export.schedule.cron, timezone=export.schedule.timezone)}

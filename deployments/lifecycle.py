@@ -16,6 +16,7 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from deployments.apply import deploy, ensure_work_pool, own_deployment
 from deployments.checking import refuse_problems
+from deployments.companions import keep_companions
 from deployments.compile import SCHEDULE_SLUG
 from deployments.ledger_view import starting_bounds
 from deployments.listing import list_one
@@ -69,6 +70,7 @@ def activate(workspace: Workspace, export_id: str, since: str | None = None) -> 
         )
     refuse_problems(workspace.catalog, export, activating=True)
     ensure_work_pool(workspace.client, workspace.project)
+    keep_companions(workspace)
     return switch_on(workspace, register_and_deploy(workspace, beginning_at(workspace, export, since)), export)
 
 

@@ -8,27 +8,39 @@ from datetime import datetime
 from typing import Any, Literal
 
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import SCHEDULE_TYPES
 from pydantic import ValidationError
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from deployments.compile import SCHEDULE_SLUG, DeploymentSpec
+from deployments.compile import DeploymentSpec, own_schedules
 
 Change = Literal["new", "edited", "gone", "orphan", "same"]
+Kind = Literal["export", "companion", "automation"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One export's difference: `details` names what differs, `active` whether it is scheduled now."""
+    """One deployment's difference: `details` names what differs, `active` whether it is scheduled now.
+
+    For what stands beside the exports, `export` is its own name, which no export can have.
+    """
 
     export: str
     change: Change
     details: tuple[str, ...]
     active: bool
+    kind: Kind = "export"
 
     def to_json(self) -> dict[str, Any]:
         """The difference as `exports plan --json` prints it."""
-        return {"export": self.export, "change": self.change, "details": list(self.details), "active": self.active}
+        return {
+            "export": self.export,
+            "change": self.change,
+            "details": list(self.details),
+            "active": self.active,
+            "kind": self.kind,
+        }
 
 
 def compare(
@@ -57,7 +69,7 @@ def _compare_one(spec: DeploymentSpec, deployment: DeploymentResponse | None) ->
 
 def changed_fields(spec: DeploymentSpec, deployment: DeploymentResponse) -> list[str]:
     """The names of what differs: keys of the definition first, then `schedule` and what is common to all exports."""
-    wanted, standing = spec.parameters["definition"], frozen_definition(deployment)
+    wanted, standing = spec.parameters.get("definition", {}), frozen_definition(deployment)
     details = [key for key in sorted({*wanted, *standing}) if wanted.get(key) != standing.get(key)]
     others = deployment.parameters or {}
     details += [
@@ -82,10 +94,13 @@ def changed_fields(spec: DeploymentSpec, deployment: DeploymentResponse) -> list
 
 
 def schedule_differs(spec: DeploymentSpec, deployment: DeploymentResponse) -> bool:
-    """Whether the deployment's own schedule is another than the definition's; those added by hand do not count."""
-    standing = [entry.schedule for entry in deployment.schedules if entry.slug == SCHEDULE_SLUG]
-    wanted = [spec.schedule] if spec.schedule else []
-    return [entry.model_dump(mode="json") for entry in standing] != [entry.model_dump(mode="json") for entry in wanted]
+    """Whether the deployment's own schedules are others than the specification's; those added by hand do not count."""
+    standing = {slug: entry.schedule for slug, entry in own_schedules(deployment).items()}
+    return _plain(standing) != _plain(spec.schedules)
+
+
+def _plain(schedules: Mapping[str, SCHEDULE_TYPES]) -> dict[str, Any]:
+    return {slug: schedule.model_dump(mode="json") for slug, schedule in schedules.items()}
 
 
 def frozen_definition(deployment: DeploymentResponse) -> dict[str, Any]:

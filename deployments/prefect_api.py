@@ -21,6 +21,8 @@ validators.get_timezones = cache(validators.get_timezones)  # type: ignore[attr-
 
 #: What one call of a filter route returns at most.
 PAGE = 200
+#: Marks the deployments that stand beside those of the exports.
+COMPANION = "companion"
 
 
 @contextmanager
@@ -47,8 +49,17 @@ def _unreachable(message: str) -> ExportError:
 
 
 def tagged_deployments(client: SyncPrefectClient, tag: str) -> list[DeploymentResponse]:
-    """Every deployment that carries `tag`, in pages."""
-    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=[tag]))
+    """Every export's deployment that carries `tag`."""
+    return [found for found in _with_tags(client, [tag]) if COMPANION not in found.tags]
+
+
+def companion_deployments(client: SyncPrefectClient, tag: str) -> list[DeploymentResponse]:
+    """Every deployment that carries `tag` and is no export's."""
+    return _with_tags(client, [tag, COMPANION])
+
+
+def _with_tags(client: SyncPrefectClient, tags: list[str]) -> list[DeploymentResponse]:
+    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=tags))
     found: list[DeploymentResponse] = []
     while True:
         page = client.read_deployments(deployment_filter=wanted, limit=PAGE, offset=len(found))

@@ -159,11 +159,13 @@ def run_here_until_stopped(port: int, json_wanted: bool) -> None:
 
 def _serve(api: str, logs: Path, json_wanted: bool) -> None:
     from deployments.apply import ensure_work_pool
+    from deployments.companions import keep_companions
     from deployments.listing import list_exports
     from deployments.workspace import open_workspace
 
     with open_workspace() as workspace:
         ensure_work_pool(workspace.client, workspace.project)
+        keep_companions(workspace)
         pool = workspace.project.work_pool
         entries = list_exports(workspace)
     with worker(api, pool, {}, logs / "worker.log") as child:

@@ -16,8 +16,10 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from workshop import Workshop
 
+from deployments.companions import keep_companions
 from deployments.prefect_api import post, prefect_api, tagged_deployments
 from deployments.project import load_project
+from deployments.workspace import open_workspace
 from flows.exports import export_flow
 from manage.server import server, worker
 
@@ -74,6 +76,9 @@ def prefect_url(prefect_home: Path) -> Iterator[str]:
         server(free_port(), environment, prefect_home / "server.log") as api,
         temporary_settings({PREFECT_API_URL: api}),
     ):
+        # They stand as long as the server does, so that each test sees its own exports' differences alone.
+        with open_workspace() as workspace:
+            keep_companions(workspace)
         yield api
         # What was logged last is sent while there is a server to take it.
         APILogHandler().flush()
@@ -89,7 +94,7 @@ def prefect_worker(prefect: Workshop, prefect_url: str, prefect_home: Path) -> I
 
 @pytest.fixture
 def prefect(workshop: Workshop, prefect_url: str) -> Iterator[Workshop]:
-    """A workshop with the tests' Prefect server; its deployments are gone afterwards."""
+    """A workshop with the tests' Prefect server; its exports' deployments are gone afterwards."""
     yield workshop
     with prefect_api() as client:
         for deployment in tagged_deployments(client, load_project().tag):

@@ -121,7 +121,13 @@ def test_an_edited_scheduled_export_is_updated_and_stays_scheduled(prefect: Work
     before = deployment_of(export_id)
     prefect.export(export_id, schedule={**NIGHTLY, "cron": "0 3 * * *"}, where="id > 1")
     (difference,) = prefect.json("plan")
-    assert difference == {"export": export_id, "change": "edited", "details": ["schedule", "where"], "active": True}
+    assert difference == {
+        "export": export_id,
+        "change": "edited",
+        "details": ["schedule", "where"],
+        "active": True,
+        "kind": "export",
+    }
     assert "where" not in prefect.json("show", export_id)["definition"]
     prefect.run("apply")
     after = deployment_of(export_id)
