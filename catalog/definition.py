@@ -28,6 +28,7 @@ ExportType = Literal["one_shot", "periodic_full", "incremental", "custom", "incr
 EXPORT_TYPES: tuple[str, ...] = get_args(ExportType)
 #: The types that are all YAML; the others need Python in `flows/custom/`.
 STANDARD_TYPES: tuple[ExportType, ...] = ("one_shot", "periodic_full", "incremental")
+INCREMENTAL_TYPES: tuple[ExportType, ...] = ("incremental", "incremental_custom")
 #: The keys that make an `incremental_custom` export of an incremental one.
 CUSTOM_KEYS = ("transform", "column_order")
 _FUNCTION = r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
@@ -191,7 +192,7 @@ class Export(Frozen):
     @property
     def is_incremental(self) -> bool:
         """Whether it delivers what is new, and so has a cursor."""
-        return self.type in ("incremental", "incremental_custom")
+        return self.type in INCREMENTAL_TYPES
 
     @property
     def standard_equivalent(self) -> Export | None:

@@ -27,11 +27,11 @@ def with_text(written: str, key: str, value: str, *, quoted: bool = True) -> str
 def without(written: str, keys: Collection[str]) -> str:
     """The YAML without these top-level keys and their values; the other lines stay as they are.
 
-    It has to be written as `key: value` lines.
+    YAML that is not written as `key: value` lines stays as it is.
     """
     root = YAML(typ="rt", pure=True).compose(written)
     assert isinstance(root, MappingNode), "a definition is keys and values"
-    for name, node in reversed(root.value):
+    for name, node in [] if root.flow_style else reversed(root.value):
         if name.value in keys:
             begin = written.rfind("\n", 0, name.start_mark.index) + 1
             # What belongs to a block is only known to have ended where the next key begins.

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from tasks.values import text_of
 _ROWS = 10_000
 _NESTED = (dict, list, tuple, np.ndarray)
 _MOMENTS = (np.datetime64, np.timedelta64)
+_END = object()
 #: Types that need no second look.
 _PLAIN = {str, int, bool, bytes}
 
@@ -64,10 +65,11 @@ def guarded(begin: Callable[[], Iterator[pd.DataFrame]], author: HandWritten) ->
         made = iter(begin())
     while True:
         with author.at_work():
-            frame = next(made, None)
-        if frame is None:
+            frame = next(made, _END)
+        # Not None: that is what code gives which forgets its DataFrame, and no end.
+        if frame is _END:
             return
-        yield frame
+        yield cast(pd.DataFrame, frame)
 
 
 def rows_of(
@@ -81,9 +83,10 @@ def rows_of(
     The first DataFrame says the columns: those of `known` keep their types, those of others follow from their values.
     `in_order` puts their names into the file's order. Raises ExportError for what is no DataFrame of these columns.
     """
-    first = next(made, None)
-    if first is None:
+    first = next(made, _END)
+    if first is _END:
         return (), _nothing()
+    first = cast(pd.DataFrame, first)
     wanted = _names(first, author)
     order = list(in_order(wanted))
     columns = tuple(_column(name, first[name], known.get(name), author) for name in order)
