@@ -1,4 +1,4 @@
-"""What a transform is given, and what becomes of what it gives: exact values, and the same bytes where it left them alone."""
+"""What a transform is given, and what becomes of what it gives: the same bytes where it left a value alone."""
 
 from __future__ import annotations
 
