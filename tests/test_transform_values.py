@@ -21,7 +21,9 @@ from catalog.connections import Database
 from catalog.errors import Code, ExportError
 from catalog.windows import Window
 from flows.custom_code import transform_of
+from tasks.columns import Column
 from tasks.extract import extract
+from tasks.postgres import with_moments
 
 FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
 
@@ -213,3 +215,10 @@ def test_a_column_of_another_type_than_the_tables_needs_another_name(
     with pytest.raises(ExportError) as raised:
         run_plainly(workshop, export_id, FEBRUARY)
     assert raised.value.code is Code.VALUE_UNENCODABLE and "another name" in (raised.value.hint or "")
+
+
+def test_a_text_of_the_server_becomes_a_moment_only_where_that_gives_the_same_text() -> None:
+    column = Column("at", "timestamp", "temporal", pa.timestamp("us"))
+    texts = ["2026-01-01 08:00:00.5", "2026-01-01 08:00:00.50", "2026-01-01T08:00:00", "infinity", None]
+    given = with_moments([[each] for each in texts], [column])
+    assert [row[0] for row in given] == [datetime(2026, 1, 1, 8, 0, 0, 500_000), *texts[1:]]
