@@ -1,4 +1,4 @@
-"""The commands that write definitions: a new one, a copy of one, or one in the person's own editor."""
+"""The commands about definitions: one is shown, written anew, copied, edited in the person's own editor or deleted."""
 
 from __future__ import annotations
 
@@ -23,9 +23,25 @@ if TYPE_CHECKING:
 
 
 def add_authoring_commands(app: typer.Typer) -> None:
-    """Let the `exports` command know `create`, `copy`, `edit` and `delete`."""
-    for command in (create, copy, edit, delete):
+    """Let the `exports` command know `show`, `create`, `copy`, `edit` and `delete`."""
+    for command in (show, create, copy, edit, delete):
         app.command()(command)
+
+
+def show(export_id: ExportArgument, json: Json = False) -> None:
+    """Show the definition an export runs with: what is frozen in its deployment, or else its YAML."""
+    from flows.custom_code import customisations
+
+    with opened(json) as workspace:
+        frozen = workspace.frozen(export_id)
+        export = frozen or workspace.export(export_id)
+    customised, standard = customisations(export), export.standard_equivalent
+    if json:
+        source = "deployment" if frozen else "catalog"
+        shown = {"id": export.id, "source": source, "version": export.hash, "definition": export.frozen()}
+        output.data({**shown, "customisations": customised, "standard_equivalent": standard and standard.frozen()})
+    else:
+        output.definition_words(export, customised, frozen=frozen is not None)
 
 
 def copy(

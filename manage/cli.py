@@ -113,23 +113,6 @@ def list_command(
 
 
 @app.command()
-def show(export_id: ExportArgument, json: Json = False) -> None:
-    """Show the definition an export runs with: what is frozen in its deployment, or else its YAML."""
-    from flows.custom_code import customisations
-
-    with opened(json) as workspace:
-        frozen = workspace.frozen(export_id)
-        export = frozen or workspace.export(export_id)
-    customised, standard = customisations(export), export.standard_equivalent
-    if json:
-        source = "deployment" if frozen else "catalog"
-        shown = {"id": export.id, "source": source, "version": export.hash, "definition": export.frozen()}
-        output.data({**shown, "customisations": customised, "standard_equivalent": standard and standard.frozen()})
-    else:
-        output.definition_words(export, customised, frozen=frozen is not None)
-
-
-@app.command()
 def activate(export_id: ExportArgument, since: Since = None, json: Json = False) -> None:
     """Check an export, freeze its definition and switch its schedule on; a one shot starts."""
     from deployments.lifecycle import activate as activate_export
