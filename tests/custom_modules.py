@@ -7,6 +7,7 @@ import importlib
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +69,23 @@ class CustomModules:
         export_flow.cache_clear()
 
 
-@pytest.fixture
-def custom_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CustomModules]:
-    folder = tmp_path / "custom"
+@contextmanager
+def modules_in(folder: Path) -> Iterator[CustomModules]:
+    """Inside, what is written into the folder is part of the package."""
     folder.mkdir()
-    monkeypatch.setattr(flows.custom, "__path__", [*flows.custom.__path__, str(folder)])
-    # Of a file that is written twice in one second, Python would take the first for the second.
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    made = CustomModules(folder)
-    yield made
-    made.forget()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(flows.custom, "__path__", [*flows.custom.__path__, str(folder)])
+        # Of a file that is written twice in one second, Python would take the first for the second.
+        patched.setattr(sys, "dont_write_bytecode", True)
+        made = CustomModules(folder)
+        yield made
+        made.forget()
+
+
+@pytest.fixture
+def custom_modules(tmp_path: Path) -> Iterator[CustomModules]:
+    with modules_in(tmp_path / "custom") as made:
+        yield made
 
 
 @pytest.fixture
