@@ -12,8 +12,8 @@ Action = Literal["edit", "copy", "preview", "backfill", "download"]
 _INSTEAD: dict[Action, str] = {
     "edit": "edit its Python and its YAML in the repository, then `exports check {id}`",
     "copy": "copy flows/custom/{id}.py and its YAML in the repository, under another id",
-    "preview": "run it, `exports run {id}`, or call its function from a test",
-    "backfill": "it has no windows: let its Python read the span, and run it",
+    "preview": "run it: `exports run {id}`",
+    "backfill": "it has no windows: let its Python read that span, then `exports run {id}`",
     "download": "its file stands where `exports report {id}` says",
 }
 

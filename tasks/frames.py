@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 from sqlalchemy import text
 
-from tasks.columns import Column, guessed
+from tasks.columns import Column, Kind, guessed, refuse_twins
 from tasks.connect import Source
 from tasks.hand_written import HandWritten
 from tasks.postgres import describe, prepare_reading, with_moments
@@ -27,6 +27,14 @@ from tasks.values import text_of
 _ROWS = 10_000
 _NESTED = (dict, list, tuple, np.ndarray)
 _MOMENTS = (np.datetime64, np.timedelta64)
+#: What a dtype says of a new column, even where it holds nothing.
+_DTYPES: list[tuple[Callable[[Any], bool], Kind, pa.DataType]] = [
+    (pd.api.types.is_bool_dtype, "boolean", pa.bool_()),
+    (pd.api.types.is_integer_dtype, "number", pa.int64()),
+    (pd.api.types.is_float_dtype, "number", pa.float64()),
+    (lambda dtype: isinstance(dtype, pd.DatetimeTZDtype), "temporal", pa.timestamp("us", tz="UTC")),
+    (pd.api.types.is_datetime64_dtype, "temporal", pa.timestamp("us")),
+]
 _END = object()
 #: Types that need no second look.
 _PLAIN = {str, int, bool, bytes}
@@ -44,6 +52,7 @@ def frames(source: Source, sql: str, rows: int = _ROWS, **values: Any) -> Iterat
             columns = describe(result)
         else:
             columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
+        refuse_twins(columns)
         found = result.fetchmany(rows)
         yield frame_of(columns, found, source.dialect)
         while found := result.fetchmany(rows):
@@ -88,6 +97,10 @@ def rows_of(
         return (), _nothing()
     first = cast(pd.DataFrame, first)
     wanted = _names(first, author)
+    # Only rows say what new columns hold.
+    while not len(first) and (following := next(made, _END)) is not _END:
+        first = cast(pd.DataFrame, following)
+        _refuse_other_names(first, wanted, author)
     order = list(in_order(wanted))
     columns = tuple(_column(name, first[name], known.get(name), author) for name in order)
     return columns, _rows(first, made, wanted, columns, author)
@@ -106,14 +119,18 @@ def _rows(
 ) -> Generator[list[Any], None, None]:
     with closing(others):
         for frame in chain([first], others):
-            if (names := _names(frame, author)) != wanted:
-                raise author.failed(
-                    f"gave the columns {', '.join(names)}, and before {', '.join(wanted)}",
-                    "let it give the same columns in the same order, whatever the rows",
-                )
+            _refuse_other_names(frame, wanted, author)
             if len(frame):
                 cells = [_cells(frame[column.name], column, author) for column in columns]
                 yield list(zip(*cells, strict=True))
+
+
+def _refuse_other_names(frame: Any, wanted: Sequence[str], author: HandWritten) -> None:
+    if (names := _names(frame, author)) != wanted:
+        raise author.failed(
+            f"gave the columns {', '.join(names)}, and before {', '.join(wanted)}",
+            "let it give the same columns in the same order, whatever the rows",
+        )
 
 
 def _names(frame: Any, author: HandWritten) -> list[str]:
@@ -130,15 +147,20 @@ def _names(frame: Any, author: HandWritten) -> list[str]:
 def _column(name: str, cells: pd.Series[Any], known: Column | None, author: HandWritten) -> Column:
     if any(isinstance(value, _NESTED) for value in cells.tolist()):
         return Column(name, "json", "other", pa.string())
+    if known is not None:
+        return known
+    for is_one, kind, arrow in _DTYPES:
+        if is_one(cells.dtype):
+            return Column(name, "", kind, arrow)
     new = Column(name, "", "other", None)
-    return known if known is not None else guessed(new, _cells(cells, new, author))
+    return guessed(new, _cells(cells, new, author))
 
 
 def _cells(cells: pd.Series[Any], column: Column, author: HandWritten) -> list[Any]:
     # In a column of another dtype NaN is pandas' own mark of what is missing.
-    numbers = cells.dtype == object and column.kind == "number" and bool(column.type_text)
+    floating = bool(column.type_text) and column.arrow is not None and pa.types.is_floating(column.arrow)
     try:
-        return [_cell(value, numbers) for value in cells.tolist()]
+        return [_cell(value, cells.dtype == object and floating) for value in cells.tolist()]
     except (TypeError, ValueError) as error:
         raise author.failed(
             f"gave a value in column {column.name!r} that no file can hold exactly ({type(error).__name__})",

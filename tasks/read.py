@@ -16,7 +16,7 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
 from tasks.batches import Form, Rows, after, batches_of
-from tasks.columns import Column, guessed, table_columns
+from tasks.columns import Column, guessed, refuse_twins, table_columns
 from tasks.connect import Source
 from tasks.cursor import fraction_digits, stored_range, typed_range, xid_range
 from tasks.postgres import describe, prepare_reading
@@ -164,14 +164,7 @@ def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
             columns = describe(result)
         else:
             columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
-    names = [column.name for column in columns]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ExportError(
-            Code.QUERY_INVALID,
-            f"the query gives two columns the name {twice!r}",
-            "name one of them otherwise: SELECT ... AS other_name",
-            key="query",
-        )
+    refuse_twins(columns)
     return columns
 
 

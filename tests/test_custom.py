@@ -125,6 +125,7 @@ FAILING = {
         "CUSTOM_FAILED",
         "gave the columns b, and before a",
     ),
+    "columns of one name": ("yield from frames(source, 'SELECT id, id FROM orders')", "QUERY_INVALID", "'id'"),
     "a write": ("yield from frames(source, 'DELETE FROM orders RETURNING id')", "QUERY_INVALID", ""),
 }
 

@@ -203,6 +203,34 @@ def test_parquet_keeps_the_types_of_columns_that_stay_and_takes_new_ones_from_th
     }
 
 
+@pytest.mark.parametrize("first", ["no rows", "no values"])
+def test_a_new_column_is_what_it_is_whatever_the_first_batch_holds(
+    workshop: Workshop, custom_modules: CustomModules, first: str
+) -> None:
+    rows = "made[made['id'] > 10_000]" if first == "no rows" else "made"
+    custom_modules.write(
+        f"m_{workshop.suffix}",
+        f"""
+        import pandas as pd
+
+        def late(batch):
+            made = batch[["id"]].copy()
+            made["double"] = pd.array([None if each <= 10_000 else 2 * each for each in batch["id"]], dtype="Int64")
+            return {rows}
+        """,
+    )
+    workshop.sqlite(script=MANY)
+    file = {"name": "n.jsonl", "format": "jsonl"}
+    keys = {"type": "incremental_custom", "transform": f"m_{workshop.suffix}:late", "file": file}
+    run_plainly(workshop, workshop.incremental(**keys), FEBRUARY)
+    assert json.loads(workshop.text("n.jsonl").splitlines()[-1]) == {"id": 10_001, "double": 20_002}
+
+
+MANY = """CREATE TABLE orders (id INTEGER PRIMARY KEY, updated_at DATETIME);
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10001)
+INSERT INTO orders SELECT i, '2026-01-01 08:00:00' FROM n;"""
+
+
 def test_a_column_of_another_type_than_the_tables_needs_another_name(
     workshop: Workshop, custom_modules: CustomModules
 ) -> None:
