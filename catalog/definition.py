@@ -24,8 +24,14 @@ from catalog.notification import Notification
 from catalog.schedule import check_cron, check_timezone
 
 ExportId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=100)]
-ExportType = Literal["one_shot", "periodic_full", "incremental"]
+ExportType = Literal["one_shot", "periodic_full", "incremental", "custom", "incremental_custom"]
 EXPORT_TYPES: tuple[str, ...] = get_args(ExportType)
+#: The types that are all YAML; the others need Python in `flows/custom/`.
+STANDARD_TYPES: tuple[ExportType, ...] = ("one_shot", "periodic_full", "incremental")
+INCREMENTAL_TYPES: tuple[ExportType, ...] = ("incremental", "incremental_custom")
+#: The keys that make an `incremental_custom` export of an incremental one.
+CUSTOM_KEYS = ("transform", "column_order")
+_FUNCTION = r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class Schedule(Frozen):
@@ -65,7 +71,8 @@ class Export(Frozen):
     name: Text
     """What people call it; unique in the catalog."""
     type: ExportType
-    """one_shot: once, now or at a moment. periodic_full: everything, each time. incremental: what is new."""
+    """one_shot: once, now or at a moment. periodic_full: everything, each time. incremental: what is new.
+    custom: a Python flow of `flows/custom/` reads the rows. incremental_custom: incremental, with customisations."""
     database: Text
     """The database, a file in `databases/`."""
     table: Text | None = None
@@ -79,7 +86,11 @@ class Export(Frozen):
     where: Text | None = None
     """A row filter, SQL as it would stand after WHERE."""
     cursor: Cursor | None = None
-    """For `type: incremental`: how new rows are found."""
+    """For `type: incremental` and `incremental_custom`: how new rows are found."""
+    transform: Annotated[Text, StringConstraints(pattern=_FUNCTION)] | None = None
+    """For `type: incremental_custom`: the function of `flows/custom/` that all rows pass through, `module:function`."""
+    column_order: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    """For `type: incremental_custom`: the order of the file's columns, those of `transform` too; the others follow."""
     file: File
     """The file to write."""
     target: Text | Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
@@ -108,6 +119,13 @@ class Export(Frozen):
             raise ValueError(f"the column {twice!r} would stand twice in the file")
         return value
 
+    @field_validator("column_order")
+    @classmethod
+    def _column_order(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value and (twice := next((name for name in value if value.count(name) > 1), None)):
+            raise ValueError(f"the column {twice!r} would stand twice in the file")
+        return value
+
     @field_validator("target")
     @classmethod
     def _target(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
@@ -124,13 +142,14 @@ class Export(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if (self.table is None) == (self.query is None):
+        self._refuse_what_code_does()
+        if (self.table is None) == (self.query is None) and self.type != "custom":
             raise invalid("an export has either `table` or `query`")
         if self.query is not None and (self.columns is not None or self.where is not None):
             raise invalid("`columns` and `where` do not apply to a `query`: write them into it")
         if self.query is not None and self.file.partitions > 1:
             raise invalid("`partitions` reads ranges of a table's blocks, and a `query` has none: leave it out")
-        if (self.type == "incremental") != (self.cursor is not None):
+        if self.is_incremental != (self.cursor is not None):
             raise invalid(
                 "an incremental export needs `cursor: {column: ...}`, or on PostgreSQL `cursor: {mode: xid}`"
                 if self.cursor is None
@@ -146,11 +165,51 @@ class Export(Frozen):
             raise invalid("only a one shot may leave `target` out")
         if self.query is not None and self.cursor is not None and self.cursor.mode == "xid":
             raise invalid("mode `xid` reads the rows' own transaction ids, and a `query` has none: use `lag`")
-        if self.type != "incremental" and re.search(
+        if not self.is_incremental and re.search(
             r"\{(since|until)\b", f"{self.file.name}{self.file.inner_name}{self.folder}"
         ):
             raise invalid("{since} and {until} are for incremental exports: others have no window")
         return self
+
+    def _refuse_what_code_does(self) -> None:
+        customised = [key for key in CUSTOM_KEYS if getattr(self, key) is not None]
+        if self.type == "custom":
+            written = ("table", "query", "columns", "where", "cursor", *CUSTOM_KEYS)
+            if key := next((key for key in written if getattr(self, key) is not None), None):
+                raise invalid(
+                    f"`{key}` does not apply to a custom export: its rows come from flows/custom/{self.id}.py alone"
+                )
+            if self.file.partitions > 1:
+                raise invalid("`partitions` reads ranges of a table's blocks, and a custom export has no table")
+        elif self.type == "incremental_custom":
+            if not customised:
+                raise invalid("without `transform` or `column_order` the export is `type: incremental`")
+            if self.file.partitions > 1:
+                raise invalid("`partitions` are read by themselves, and customised rows are not: leave it out")
+        elif customised:
+            raise invalid(f"`{customised[0]}` is for `type: incremental_custom`, not for {self.type}")
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether it delivers what is new, and so has a cursor."""
+        return self.type in INCREMENTAL_TYPES
+
+    @property
+    def standard_equivalent(self) -> Export | None:
+        """The incremental export that this one is without its customisations, with the same watermark; or None."""
+        if self.type != "incremental_custom":
+            return None
+        return self.model_copy(update={"type": "incremental", **dict.fromkeys(CUSTOM_KEYS)})
+
+    @property
+    def customisations(self) -> tuple[str, ...]:
+        """What sets it apart from its standard equivalent, one plain sentence each."""
+        found = []
+        if self.transform is not None:
+            found.append(f"rows pass through {self.transform}")
+        if self.column_order is not None:
+            found.append(f"columns stand in the order {', '.join(self.column_order)}")
+        return tuple(found)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "data_type": "linked_data",
         "columns": ["id", {"updated_at": "last_change"}],
         "where": "country = 'BE'",
+        "transform": "masking:hide_people",
+        "column_order": ["id", "email_sha256"],
         "target": "partner",
         "folder": "orders/{date:%Y}",
     },

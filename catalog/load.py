@@ -28,7 +28,7 @@ from catalog.yaml_file import read_mapping, shown
 Model = TypeVar("Model", bound=BaseModel)
 
 #: Names that `flows/exports.py` uses itself.
-RESERVED = frozenset(keyword.kwlist) | {"run", "re", "cache", "annotations", "export_flow"}
+RESERVED = frozenset(keyword.kwlist) | {"run", "re", "cache", "annotations", "export_flow", "custom_flow", "has_module"}
 _LONGEST_ID = 100
 
 
@@ -41,6 +41,10 @@ class Catalog:
     databases: Mapping[str, Database]
     targets: Mapping[str, Target]
     problems: tuple[Problem, ...]
+
+    def path_of(self, export_id: str) -> Path:
+        """Where the export's definition stands, or would."""
+        return self.folder / "exports" / f"{export_id}.yaml"
 
     def require(self, export_id: str) -> None:
         """Raises ExportError EXPORT_UNKNOWN when there is no file of that name."""

@@ -4,21 +4,47 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode
+from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from catalog.errors import Code, ExportError
 from catalog.yaml_file import shown
 
 
-def with_text(written: str, key: str, value: str) -> str:
+def with_text(written: str, key: str, value: str, *, quoted: bool = True) -> str:
     """The YAML with another text at a top-level key, which must be there, and everything else as it was."""
     root = YAML(typ="rt", pure=True).compose(written)
     assert isinstance(root, MappingNode), "a definition is keys and values"
     node = next(node for name, node in root.value if name.value == key)
-    return written[: node.start_mark.index] + json.dumps(value, ensure_ascii=False) + written[node.end_mark.index :]
+    text = json.dumps(value, ensure_ascii=False) if quoted else value
+    return written[: node.start_mark.index] + text + written[node.end_mark.index :]
+
+
+def without(written: str, keys: Collection[str]) -> str:
+    """The YAML without these top-level keys and their values; the other lines stay as they are.
+
+    YAML that is not written as `key: value` lines stays as it is.
+    """
+    root = YAML(typ="rt", pure=True).compose(written)
+    assert isinstance(root, MappingNode), "a definition is keys and values"
+    for name, node in [] if root.flow_style else reversed(root.value):
+        if name.value in keys:
+            begin = written.rfind("\n", 0, name.start_mark.index) + 1
+            # What belongs to a block is only known to have ended where the next key begins.
+            end = written.find("\n", len(written[: _end(node)].rstrip()))
+            written = written[:begin] + (written[end + 1 :] if end >= 0 else "")
+    return written
+
+
+def _end(node: Any) -> int:
+    if isinstance(node, ScalarNode) or node.flow_style or not node.value:
+        return int(node.end_mark.index)
+    last = node.value[-1]
+    return _end(last[1] if isinstance(last, tuple) else last)
 
 
 def refuse_taken(path: Path) -> None:

@@ -19,33 +19,39 @@ from catalog.load import RESERVED, Catalog, read_export
 from catalog.model import ID_PATTERN
 from catalog.problem import Problem
 from deployments.apply import own_deployment
+from deployments.by_hand import refuse_custom
 from deployments.checking import check
 from deployments.compile import definition_yaml
 from deployments.ledger_view import end
 from deployments.lifecycle import require_status
+from deployments.standard import standard_text
 from deployments.workspace import Workspace
+from flows.custom_code import customisations
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A definition's file as it stands now."""
+    """A definition's file as it stands now; `differences` are those of a copy from its original, but for the name."""
 
     export: Export
     path: Path
+    differences: tuple[str, ...] = ()
 
 
 def path_of(catalog: Catalog, export_id: str) -> Path:
     """Where the export's definition stands, or would."""
-    return catalog.folder / "exports" / f"{export_id}.yaml"
+    return catalog.path_of(export_id)
 
 
 def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | None = None) -> Written:
     """A new draft with everything of the export but its watermark; its name is `name`, or says that it is a copy.
 
-    Comments and order of the YAML are kept. Raises ExportError STATUS_REFUSED while a run is at work, and
-    DEFINITION_INVALID or DEFINITION_DUPLICATE for an id or name that cannot be.
+    Of an `incremental_custom` export it is its standard equivalent. Comments and order of the YAML are kept.
+    Raises ExportError STATUS_REFUSED while a run is at work and for a custom export, and DEFINITION_INVALID or
+    DEFINITION_DUPLICATE for an id or name that cannot be.
     """
     original = workspace.known(export_id)
+    refuse_custom(original, "copy")
     require_status(workspace, export_id, "copy", {"draft", "scheduled", "finished"})
     if re.fullmatch(ID_PATTERN, new_id) is None or new_id in RESERVED:
         raise ExportError(
@@ -59,8 +65,11 @@ def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | N
             f"there is an export {new_id} in Prefect already, though not in the catalog",
             "take another id, or let `exports apply` remove that one",
         )
+    differences: tuple[str, ...] = ()
     path = path_of(workspace.catalog, export_id)
     written = path.read_text(encoding="utf-8") if path.exists() else definition_yaml(original)
+    if original.standard_equivalent is not None:
+        written, differences = standard_text(workspace.catalog, written, original), tuple(customisations(original))
     chosen = name if name is not None else _free_name(original.name, workspace.catalog.exports.values())
     copied = path_of(workspace.catalog, new_id)
     rewrite.create(copied, rewrite.with_text(written, "name", chosen))
@@ -68,7 +77,7 @@ def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | N
         export = _valid(workspace.catalog, new_id, copied)
         # Prefect and the catalog know of no such export: what the ledger has of the id is of one that is no more.
         end(workspace.ledger, new_id)
-        return Written(export, copied)
+        return Written(export, copied, differences)
     except ExportError:
         copied.unlink()
         raise
@@ -80,6 +89,13 @@ def require_draft(workspace: Workspace, export_id: str, action: str) -> None:
     # What was never deployed is a draft, even when its YAML does not load: editing is what mends it.
     if workspace.deployment(export_id) is not None:
         require_status(workspace, export_id, action, {"draft"})
+
+
+def require_editable(workspace: Workspace, export_id: str) -> None:
+    """Raises ExportError EXPORT_UNKNOWN, or STATUS_REFUSED when the export is no draft, or a custom one."""
+    if export_id in workspace.catalog.exports:
+        refuse_custom(workspace.catalog.exports[export_id], "edit")
+    require_draft(workspace, export_id, "edit")
 
 
 def problems_of(catalog: Catalog, export_id: str, edited: Path) -> list[Problem]:

@@ -16,9 +16,12 @@ from catalog.errors import Code, ExportError
 from catalog.load import Catalog, Problem
 from catalog.naming import NameFields, fill_part, render
 from catalog.windows import Bounds, instant, next_bounds
+from deployments.by_hand import refuse_custom
+from flows.custom_code import refuse_broken, transform_of
 from flows.report import secret_block
 from tasks.allotting import frontier_of
-from tasks.connect import open_source
+from tasks.connect import Source, open_source
+from tasks.extract import reshape_of
 from tasks.frontier import settle
 from tasks.indexes import lacks_cursor_index
 from tasks.ledger import Ledger
@@ -64,14 +67,10 @@ def refuse_problems(catalog: Catalog, export: Export, *, activating: bool) -> No
 def _ask(catalog: Catalog, export: Export) -> list[Problem]:
     problems: list[Problem] = []
     try:
+        refuse_broken(export)
         with open_source(export.database, catalog.database_of(export), secret_block) as source:
-            verify(source, export)
-            if lacks_cursor_index(source, export):
-                problems.append(problem_of(export, _unindexed(export), is_error=False))
-            if export.cursor is not None and export.cursor.looks_back:
-                key_columns(source, export, source_columns(source, export))
-            if export.cursor is not None and export.cursor.mode != "lag":
-                settle(source, export, datetime.now(UTC), None)
+            if export.type != "custom":
+                problems += _ask_for_rows(source, export)
     except ExportError as error:
         problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
     if export.file.encryption is not None:
@@ -90,6 +89,15 @@ def _ask(catalog: Catalog, export: Export) -> list[Problem]:
         except ExportError as error:
             problems.append(problem_of(export, error, is_error=True))
     return problems
+
+
+def _ask_for_rows(source: Source, export: Export) -> list[Problem]:
+    verify(source, export, reshape_of(export, transform_of(export)))
+    if export.cursor is not None and export.cursor.looks_back:
+        key_columns(source, export, source_columns(source, export))
+    if export.cursor is not None and export.cursor.mode != "lag":
+        settle(source, export, datetime.now(UTC), None)
+    return [problem_of(export, _unindexed(export), is_error=False)] if lacks_cursor_index(source, export) else []
 
 
 def _unindexed(export: Export) -> ExportError:
@@ -135,7 +143,11 @@ def _nothing_new(previous: Bounds | None, now: datetime) -> Bounds:
 
 
 def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -> Preview:
-    """The SQL, window, file name and first rows of a run that would start now; nothing is changed."""
+    """The SQL, window, file name and first rows of a run that would start now; nothing is changed.
+
+    Raises ExportError STATUS_REFUSED for a custom export.
+    """
+    refuse_custom(export, "preview")
     now = datetime.now(UTC)
     asked = export.cursor is not None and export.cursor.mode != "lag"
     going = ledger.going_on(export)
@@ -150,7 +162,7 @@ def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -
         run_id="0" * 32,
     )
     with open_source(export.database, catalog.database_of(export), secret_block) as source:
-        shown = preview_rows(source, export, bounds, limit)
+        shown = preview_rows(source, export, bounds, limit, reshape_of(export, transform_of(export)))
     name = render(export.file.name, fields, key="file.name")
     return Preview(
         sql=shown.sql,

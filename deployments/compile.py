@@ -25,6 +25,8 @@ _WORDS = {
     "one_shot": "once",
     "periodic_full": "everything, each time",
     "incremental": "what is new since the previous run",
+    "custom": "read by hand-written Python, each time",
+    "incremental_custom": "what is new since the previous run, customised",
 }
 
 
@@ -78,11 +80,13 @@ def own_schedules(deployment: DeploymentResponse) -> dict[str, DeploymentSchedul
 
 def describe(export: Export) -> str:
     """The deployment's description: one sentence, then the definition in the words of its YAML."""
-    source = f"table `{export.table}`" if export.table else "a query"
+    table = f"table `{export.table}`" if export.table else "a query"
+    source = f"the rows of `flows/custom/{export.id}.py`" if export.type == "custom" else table
     targets = ", ".join(f"target `{name}`" for name in export.targets) or "the local downloads"
     when = f", `{export.schedule.cron}` {export.schedule.timezone}" if export.schedule and export.schedule.cron else ""
     sentence = f"**{export.name}**: {source} of `{export.database}`, {_WORDS[export.type]}, to {targets}{when}."
-    return f"{sentence}\n\n```yaml\n{definition_yaml(export)}```\n"
+    paragraphs = [sentence, "\n".join(f"- {each}" for each in export.customisations)]
+    return "\n\n".join([*filter(None, paragraphs), f"```yaml\n{definition_yaml(export)}```\n"])
 
 
 def definition_yaml(export: Export) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from catalog.errors import Code, ExportError
 from catalog.receipt import DeliveredFile
 from catalog.windows import Window
+from deployments.by_hand import refuse_custom
 from deployments.lifecycle import require_status
 from deployments.runs import find_run
 from deployments.workspace import Workspace
@@ -42,6 +43,7 @@ def download(workspace: Workspace, export_id: str, folder: Path, run_id: str | N
 
 def _require_finished_one_shot(workspace: Workspace, export_id: str) -> None:
     export = workspace.known(export_id)
+    refuse_custom(export, "download")
     if export.type != "one_shot":
         raise ExportError(
             Code.STATUS_REFUSED,

@@ -22,8 +22,10 @@ from deployments.ledger_view import starting_bounds
 from deployments.listing import list_one
 from deployments.plan import frozen_export, keep_start
 from deployments.runs import find_run, report_of, waiting_runs
+from deployments.standard import rewrite_as_standard
 from deployments.status import Status
 from deployments.workspace import Workspace
+from flows.custom_code import customisations
 
 
 def require_status(workspace: Workspace, export_id: str, action: str, allowed: set[Status]) -> Status:
@@ -145,15 +147,53 @@ def switch_on(workspace: Workspace, deployment: DeploymentResponse, export: Expo
     return run.id
 
 
-def unschedule(workspace: Workspace, export_id: str) -> int:
-    """Schedule off and every run that has not started removed; returns how many. The watermark stays."""
+def lost_by_unscheduling(workspace: Workspace, export_id: str) -> list[str]:
+    """What an export that is scheduled loses for good when it is unscheduled, one sentence each: its customisations.
+
+    Raises ExportError STATUS_REFUSED when it is not scheduled.
+    """
     require_status(workspace, export_id, "unschedule", {"scheduled"})
-    client, deployment = workspace.client, workspace.deployment(export_id)
+    running = _deployed(workspace, export_id)
+    return customisations(running) if running is not None and running.standard_equivalent is not None else []
+
+
+def unschedule(workspace: Workspace, export_id: str, *, convert: bool = False) -> int:
+    """Schedule off and every run that has not started removed; returns how many. The watermark stays.
+
+    An `incremental_custom` export becomes its standard equivalent for good, in catalog and deployment, and only with
+    `convert`. Raises ExportError STATUS_REFUSED without it, or when the export is not scheduled.
+    """
+    lost = lost_by_unscheduling(workspace, export_id)
+    if lost and not convert:
+        raise ExportError(
+            Code.STATUS_REFUSED,
+            f"export {export_id} is incremental_custom: unscheduling turns it into a standard incremental export for "
+            f"good, and it loses: {'; '.join(lost)}",
+            f"say that this is wanted, as `exports unschedule {export_id} --yes` does",
+            export=export_id,
+        )
+    client, deployment, running = workspace.client, workspace.deployment(export_id), _deployed(workspace, export_id)
     assert deployment is not None, "an export without deployment is a draft"
+    if lost:
+        # First what can fail, and last what runs with it: no row goes out uncustomised in between.
+        rewrite_as_standard(workspace.catalog, export_id)
+        workspace.reread()
     for schedule in deployment.schedules:
         if schedule.active:
             client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-    return remove_waiting(workspace, export_id)
+    removed = remove_waiting(workspace, export_id)
+    standard = running.standard_equivalent if running is not None else None
+    if standard is not None:
+        register_and_deploy(workspace, standard)
+    return removed
+
+
+def _deployed(workspace: Workspace, export_id: str) -> Export | None:
+    """What its runs use, unless somebody has changed that by hand into what is no definition."""
+    try:
+        return workspace.frozen(export_id)
+    except ExportError:
+        return None
 
 
 def remove_waiting(workspace: Workspace, export_id: str) -> int:

@@ -14,6 +14,7 @@ from prefect.states import Pending, Scheduled
 from catalog.receipt import RunReport
 from catalog.windows import explicit_bounds
 from deployments.apply import ensure_work_pool
+from deployments.by_hand import refuse_custom
 from deployments.checking import refuse_problems
 from deployments.ledger_view import moment_of
 from deployments.lifecycle import beginning_at, register_and_deploy, require_status
@@ -36,8 +37,12 @@ class Span:
 
 
 def span_of(workspace: Workspace, export_id: str, since: str, until: str) -> Span:
-    """The span a person asked for. Raises ExportError DEFINITION_INVALID when the export cannot deliver it."""
+    """The span a person asked for.
+
+    Raises ExportError STATUS_REFUSED for a custom export, DEFINITION_INVALID when the export cannot deliver it.
+    """
     export = workspace.frozen(export_id) or workspace.export(export_id)
+    refuse_custom(export, "backfill")
     span = Span(moment_of(export, since), moment_of(export, until))
     explicit_bounds(export, span.since, span.until, datetime.now(UTC))
     return span

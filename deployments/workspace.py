@@ -33,6 +33,10 @@ class Workspace:
         """The whole catalog, read once, on first use."""
         return load_catalog()
 
+    def reread(self) -> None:
+        """Read the catalog anew on its next use: something was written there."""
+        self.__dict__.pop("catalog", None)
+
     def export(self, export_id: str) -> Export:
         """The definition as the YAML says it now. Raises ExportError when it is missing or invalid."""
         return self.catalog.export(export_id)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from prefect import flow, get_run_logger
+from prefect import Task, flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import WithJsonSchema
@@ -13,18 +13,18 @@ from catalog.definition import Export
 from catalog.errors import ExportError, state_message
 from catalog.windows import explicit_bounds
 from flows import announce, report
+from flows.custom_code import refuse_other_hands
 from flows.story import Means, Story
+from tasks import steps
 from tasks.ledger import Ledger
 from tasks.partitions import Running
 
+#: The parameter that says what a run does; in Prefect's form it is one JSON object.
+Definition = Annotated[Export, WithJsonSchema({"type": "object", "title": "Definition"})]
+
 
 @flow(name="export", persist_result=False, retries=0, log_prints=False)
-def run(
-    since: datetime | None = None,
-    until: datetime | None = None,
-    *,
-    definition: Annotated[Export, WithJsonSchema({"type": "object", "title": "Definition"})],
-) -> State[Any]:
+def run(since: datetime | None = None, until: datetime | None = None, *, definition: Definition) -> State[Any]:
     """Deliver one export.
 
     Args:
@@ -32,11 +32,23 @@ def run(
         until: The end of that span; the row at exactly this moment is not in it.
         definition: What the run does, frozen when the export was activated. Leave it as it is.
     """
+    return deliver(definition, since, until)
+
+
+def deliver(
+    definition: Export, since: datetime | None, until: datetime | None, extract: Task[..., Any] | None = None
+) -> State[Any]:
+    """Everything a flow of an export does: the story of its run, the report, and the word to whom it concerns.
+
+    `extract` reads the rows of a custom export; `tasks.steps.extraction` makes one. Returns the flow's final state.
+    """
     ledger, run_id, begun = Ledger.default(), str(flow_run.id), datetime.now(UTC)
     found_dead: list[str] = []
-    story = Story(definition, ledger, run_id, _logical_time(), _in_prefect(ledger, run_id, found_dead))
+    means = _in_prefect(ledger, run_id, found_dead)
+    story = Story(definition, ledger, run_id, _logical_time(), means, extract or steps.extract)
     error: ExportError | None = None
     try:
+        refuse_other_hands(definition, by_hand=extract is not None)
         delivered_before = len(ledger.delivered_by_run(run_id))
         allotment = story.deliver(explicit_bounds(definition, since, until, story.logical_time))
         line = report.outcome(ledger, run_id, allotment, delivered_before)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from catalog.definition import Export
 from catalog.errors import Code, ExportError, Remedy
 from catalog.windows import Bounds, State, Window
+from flows.custom_code import transform_of
 from flows.failures import Failure, as_one
 from tasks import deliver, spool, steps
 from tasks.credentials import Lookup
@@ -56,13 +57,17 @@ class Means:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One execution: what it delivers, where that is recorded, its id in Prefect, its logical time, and its means."""
+    """One execution: what it delivers, where that is recorded, its id in Prefect, its logical time, and its means.
+
+    `extract` is the step that brings a window's rows into the spool.
+    """
 
     export: Export
     ledger: Ledger
     id: str
     logical_time: datetime
     means: Means
+    extract: Any = steps.extract
 
     def deliver(self, explicit: Bounds | None) -> Allotment:
         """Allot this run's own window, then work off every outstanding one, the oldest first."""
@@ -191,8 +196,8 @@ class Story:
         """Bring the window's rows into the spool, if need be with the definition that corrects its own."""
         progress = self.means.progress(export, window.file_name, self._rows_of_last_file())
         try:
-            found = self._step(steps.extract)(
-                self.ledger, turn, export, window, self.means.lookup, progress, self.means.beside
+            found = self._step(self.extract)(
+                self.ledger, turn, export, window, self.means.lookup, progress, self.means.beside, transform_of(export)
             )
         except ExportError as error:
             if not self._corrects(export, error):

@@ -1,4 +1,4 @@
-"""The commands that write definitions: a new one, a copy of one, or one in the person's own editor."""
+"""The commands about definitions: one is shown, written anew, copied, edited in the person's own editor or deleted."""
 
 from __future__ import annotations
 
@@ -23,9 +23,25 @@ if TYPE_CHECKING:
 
 
 def add_authoring_commands(app: typer.Typer) -> None:
-    """Let the `exports` command know `create`, `copy`, `edit` and `delete`."""
-    for command in (create, copy, edit, delete):
+    """Let the `exports` command know `show`, `create`, `copy`, `edit` and `delete`."""
+    for command in (show, create, copy, edit, delete):
         app.command()(command)
+
+
+def show(export_id: ExportArgument, json: Json = False) -> None:
+    """Show the definition an export runs with: what is frozen in its deployment, or else its YAML."""
+    from flows.custom_code import customisations
+
+    with opened(json) as workspace:
+        frozen = workspace.frozen(export_id)
+        export = frozen or workspace.export(export_id)
+    customised, standard = customisations(export), export.standard_equivalent
+    if json:
+        source = "deployment" if frozen else "catalog"
+        shown = {"id": export.id, "source": source, "version": export.hash, "definition": export.frozen()}
+        output.data({**shown, "customisations": customised, "standard_equivalent": standard and standard.frozen()})
+    else:
+        output.definition_words(export, customised, frozen=frozen is not None)
 
 
 def copy(
@@ -34,23 +50,28 @@ def copy(
     name: Annotated[str | None, typer.Option(help="Its name; by default the original's, said to be a copy.")] = None,
     json: Json = False,
 ) -> None:
-    """Copy an export into a new draft: everything but its watermark and its runs."""
+    """Copy an export into a new draft: everything but its watermark, its runs and, if it has them, customisations."""
     from deployments.authoring import copy_export
 
     with opened(json) as workspace:
         written = copy_export(workspace, export_id, new_id, name)
     if json:
-        output.data({"id": new_id, "name": written.export.name, "file": str(written.path)})
+        found = {"id": new_id, "name": written.export.name, "file": str(written.path)}
+        output.data({**found, "differences": list(written.differences)})
     else:
+        if written.differences:
+            output.say(f"It is the standard equivalent of {export_id}, without:")
+        for difference in written.differences:
+            output.say(f"  {difference}")
         output.say(f"{new_id} is a draft named {written.export.name!r}: edit {written.path}")
 
 
 def edit(export_id: ExportArgument, json: Json = False) -> None:
     """Edit a draft's definition in $VISUAL or $EDITOR; what `check` refuses is not saved, and never lost."""
-    from deployments.authoring import path_of, require_draft, save
+    from deployments.authoring import path_of, require_editable, save
 
     with opened(json) as workspace:
-        require_draft(workspace, export_id, "edit")
+        require_editable(workspace, export_id)
         before = path_of(workspace.catalog, export_id).read_text(encoding="utf-8")
         edited = Path(tempfile.mkdtemp(prefix="exports-edit-")) / f"{export_id}.yaml"
         edited.write_text(before, encoding="utf-8")

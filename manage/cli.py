@@ -113,22 +113,6 @@ def list_command(
 
 
 @app.command()
-def show(export_id: ExportArgument, json: Json = False) -> None:
-    """Show the definition an export runs with: what is frozen in its deployment, or else its YAML."""
-    from deployments.compile import definition_yaml
-
-    with opened(json) as workspace:
-        frozen = workspace.frozen(export_id)
-        export = frozen or workspace.export(export_id)
-    if json:
-        source = "deployment" if frozen else "catalog"
-        output.data({"id": export.id, "source": source, "version": export.hash, "definition": export.frozen()})
-    else:
-        where = "frozen in its deployment" if frozen else "from the catalog, never deployed"
-        output.text(f"# {export.id}, version {export.hash[:12]}, {where}\n{definition_yaml(export)}".rstrip())
-
-
-@app.command()
 def activate(export_id: ExportArgument, since: Since = None, json: Json = False) -> None:
     """Check an export, freeze its definition and switch its schedule on; a one shot starts."""
     from deployments.lifecycle import activate as activate_export
@@ -143,15 +127,24 @@ def activate(export_id: ExportArgument, since: Since = None, json: Json = False)
 
 
 @app.command()
-def unschedule(export_id: ExportArgument, json: Json = False) -> None:
+def unschedule(
+    export_id: ExportArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
     """Switch the schedule off and remove every run that has not started; the watermark stays."""
+    from deployments.lifecycle import lost_by_unscheduling
     from deployments.lifecycle import unschedule as unschedule_export
 
     with opened(json) as workspace:
-        removed = unschedule_export(workspace, export_id)
+        lost = lost_by_unscheduling(workspace, export_id)
+        if lost:
+            becomes = f"{export_id} becomes a standard incremental export for good"
+            output.confirm(f"{becomes}, and loses: {'; '.join(lost)}", yes)
+        removed = unschedule_export(workspace, export_id, convert=bool(lost))
         entry = _entry(workspace, export_id)
     if json:
-        output.data({**entry, "removed_runs": removed})
+        output.data({**entry, "removed_runs": removed, "lost": lost})
     else:
         output.say(f"{export_id} is {entry['status']} again; {removed} waiting runs removed")
 

@@ -35,7 +35,9 @@ _KEYS = {
 def create(
     export_id: Annotated[str, typer.Argument(metavar="ID", help="The new export's id, which names its file.")],
     name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
-    type_: Annotated[str | None, typer.Option("--type", help="one_shot, periodic_full or incremental.")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="one_shot, periodic_full, incremental, incremental_custom or custom.")
+    ] = None,
     database: Annotated[str | None, typer.Option(help="A file in databases/.")] = None,
     table: Annotated[str | None, typer.Option(help="The table, or schema.table.")] = None,
     query: Annotated[str | None, typer.Option(help="A SELECT instead of a table.")] = None,
@@ -89,7 +91,8 @@ def create(
     if json:
         output.data({"id": export_id, "file": str(written.path), "definition": written.export.frozen()})
     else:
-        output.say(f"{written.path} is written; look with `exports preview {export_id}`, then activate or run it")
+        look = "check" if written.export.type == "custom" else "preview"
+        output.say(f"{written.path} is written; look with `exports {look} {export_id}`, then activate or run it")
 
 
 def _put(content: dict[str, Any], key: str, value: Any) -> None:

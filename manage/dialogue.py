@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from catalog.connections import Database
-from catalog.definition import EXPORT_TYPES, Export
+from catalog.definition import INCREMENTAL_TYPES, STANDARD_TYPES, Export
 from catalog.errors import Code, ExportError
 from catalog.load import Catalog
 from catalog.schedule import check_cron, check_timezone, occurrences
@@ -44,9 +44,10 @@ def ask(catalog: Catalog, export_id: str, given: Mapping[str, Any]) -> dict[str,
             Code.DEFINITION_INVALID, f"there is no databases/{content['database']}.yaml", "write it first"
         )
     if "type" not in content:
-        content["type"] = _choose("Type", EXPORT_TYPES, "periodic_full")
-    with open_source(content["database"], database, secret_block) as source:
-        _ask_rows(source, database, export_id, content)
+        content["type"] = _choose("Type", STANDARD_TYPES, "periodic_full")
+    if content["type"] != "custom":
+        with open_source(content["database"], database, secret_block) as source:
+            _ask_rows(source, database, export_id, content)
     _ask_file(catalog, export_id, content)
     _ask_schedule(content)
     _confirm(composed(catalog, export_id, content))
@@ -67,7 +68,7 @@ def _ask_rows(source: Source, database: Database, export_id: str, content: dict[
             content["columns"] = [{column: other} if other else column for column, _, other in pairs]
     if "query" not in content and "where" not in content:
         _until_right(lambda: _ask_filter(database, export_id, content))
-    if content["type"] == "incremental" and "cursor" not in content:
+    if content["type"] in INCREMENTAL_TYPES and "cursor" not in content:
         choices = cursor_choices(source, export, columns)
         if not choices:
             raise ExportError(
@@ -92,7 +93,7 @@ def _ask_file(catalog: Catalog, export_id: str, content: dict[str, Any]) -> None
     if "format" not in file:
         file["format"] = _choose("Format", _FORMATS, "csv")
     if "name" not in file:
-        date = "{date:%Y%m%dT%H%M%S}" if content["type"] == "incremental" else "{date:%Y%m%d}"
+        date = "{date:%Y%m%dT%H%M%S}" if content["type"] in INCREMENTAL_TYPES else "{date:%Y%m%d}"
         default = f"{export_id}_{date}.{file['format']}"
         file["name"] = typer.prompt("File name", default=default, err=True)
     if "target" not in content:

@@ -18,6 +18,7 @@ from catalog.receipt import RunReport
 from catalog.report_text import facts, moment
 
 if TYPE_CHECKING:
+    from catalog.definition import Export
     from deployments.checking import Preview
     from deployments.ledger_view import LedgerEntry
     from deployments.listing import Listed
@@ -196,6 +197,21 @@ def confirm(consequence: str, yes: bool) -> None:
         say(f"Error: {consequence}\nTry: say --yes if that is wanted")
         raise typer.Exit(2)
     typer.confirm(f"{consequence}. Go on?", abort=True, err=True)
+
+
+def definition_words(export: Export, customised: Sequence[str], *, frozen: bool) -> None:
+    """A definition as YAML, with what it does not say itself as comments."""
+    from deployments.compile import definition_yaml
+
+    where = "frozen in its deployment" if frozen else "from the catalog, never deployed"
+    text(f"# {export.id}, version {export.hash[:12]}, {where}\n{definition_yaml(export)}".rstrip())
+    if export.type == "custom":
+        text(f"# its rows are those of flows/custom/{export.id}.py, which is not frozen: as the worker has it")
+    if standard := export.standard_equivalent:
+        text(f"# customised, beside its standard equivalent (type: incremental, version {standard.hash[:12]}):")
+        for sentence in customised:
+            text(f"#   {sentence}")
+        text("# the Python is not frozen: a run uses what its worker has")
 
 
 def preview_words(shown: Preview) -> None:

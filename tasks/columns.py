@@ -153,6 +153,18 @@ def table_columns(connection: Connection, table: str) -> tuple[Column, ...]:
     return tuple(_as_written(column, types.get(column.name, "")) for column in found)
 
 
+def refuse_twins(columns: Sequence[Column]) -> None:
+    """Raises ExportError QUERY_INVALID when two columns of a query have one name."""
+    names = [column.name for column in columns]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ExportError(
+            Code.QUERY_INVALID,
+            f"the query gives two columns the name {twice!r}",
+            "name one of them otherwise: SELECT ... AS other_name",
+            key="query",
+        )
+
+
 def _as_written(column: Column, type_text: str) -> Column:
     # SQLAlchemy gives SQLite's affinity for types it does not know, and NUMERIC says nothing: STRING and UUID have it.
     known = column_of(column.name, type_text)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from catalog.connections import Database
 from catalog.definition import Export
 from catalog.load import load_database
 from catalog.naming import NameFields, render
 from catalog.windows import Window
+from tasks.batches import Rows, batches_of
 from tasks.clock import refuse_unsettled
-from tasks.connect import open_source
+from tasks.connect import Source, open_source
 from tasks.credentials import Lookup
+from tasks.hand_written import Frames, HandWritten, Transform
 from tasks.ledger import Extracted, Findings
 from tasks.ledger.memory import Memory
 from tasks.lookback import Lookback
@@ -24,6 +27,10 @@ from tasks.relation import Identity, relation_of
 from tasks.replaced import refuse_other
 from tasks.sidecars import write_sidecars
 from tasks.spool import discard, folder_of
+from tasks.write import FORMS
+
+if TYPE_CHECKING:
+    from tasks.reshape import Reshape
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +54,80 @@ def extract(
     load: Callable[[str], Database] = load_database,
     memory: Memory | None = None,
     submit: Submit | None = None,
+    transform: Transform | None = None,
 ) -> Extraction:
     """Read the window's rows and write its parts into the window's own folder of the spool.
 
     With `memory`, rows that came after earlier windows were read are among them. `submit` is needed for more than one
-    of `file.partitions`, and begins to read one beside others. Checksums, manifest
-    and done marker, where they are asked for, are the last parts.
+    of `file.partitions`, and begins to read one beside others. `transform` is what the export's own names. Checksums,
+    manifest and done marker, where they are asked for, are the last parts.
     Raises ExportError for whatever stands against it; then nothing is left in the spool.
     """
+
+    def read(source: Source, database: Database, parts: Parts) -> tuple[tuple[Extracted, ...], Findings]:
+        if export.cursor is not None and export.cursor.mode == "lag":
+            refuse_unsettled(source, window.bounds)
+        if window.source is not None:
+            # Between allotting and reading lies what made a run fail: a restore, a failover.
+            refuse_other(export, Identity.from_text(window.source), relation_of(source, export).identity)
+        begun = begin_reading(source, export, window.bounds)
+        late = None
+        if memory is not None:
+            late = Lookback(source, export, window.bounds, begun.source_columns, memory)
+        late_rows = late.late_rows() if late else None
+        reshape = reshape_of(export, transform)
+        if export.file.partitions == 1:
+            files = parts.read(source, begun, late_rows, reshape)
+        else:
+            assert submit is not None, "somebody has to begin what is done at the same time"
+            files = Partitions(source, export, database, lookup, begun, late_rows, parts).read_all(submit)
+        rows_read = reshape.rows_read if reshape else parts.rows
+        nulls = begun.null_cursors
+        return files, late.findings(rows_read, nulls, window.id) if late else Findings(null_cursors=nulls)
+
+    return _into_spool(export, window, lookup, on_progress, load, read)
+
+
+def reshape_of(export: Export, transform: Transform | None) -> Reshape | None:
+    """What is to become of the export's rows, or None where they are written as they were read."""
+    if export.type != "incremental_custom":
+        return None
+    # pandas takes longer to import than a short run takes as a whole.
+    from tasks.reshape import Reshape
+
+    assert (transform is None) == (export.transform is None), "what the export names is loaded by whoever reads it"
+    return Reshape(export, transform)
+
+
+def extract_frames(
+    export: Export,
+    window: Window,
+    lookup: Lookup,
+    on_progress: OnProgress,
+    write: Frames,
+    author: HandWritten,
+    load: Callable[[str], Database] = load_database,
+) -> Extraction:
+    """Write what `write` gives of the export's database into the spool, as `extract` does with a table's rows."""
+    from tasks.frames import guarded, rows_of
+
+    form = FORMS[export.file.format]
+
+    def read(source: Source, _: Database, parts: Parts) -> tuple[tuple[Extracted, ...], Findings]:
+        columns, rows = rows_of(guarded(lambda: write(source), author), {}, author)
+        return parts.write_rows(Rows(columns, batches_of(rows, columns, form))), Findings()
+
+    return _into_spool(export, window, lookup, on_progress, load, read)
+
+
+def _into_spool(
+    export: Export,
+    window: Window,
+    lookup: Lookup,
+    on_progress: OnProgress,
+    load: Callable[[str], Database],
+    read: Callable[[Source, Database, Parts], tuple[tuple[Extracted, ...], Findings]],
+) -> Extraction:
     folder = folder_of(window)
     names = (window.file_name, _member(export, window))
     try:
@@ -65,23 +138,7 @@ def extract(
             open_source(export.database, database, lookup) as source,
         ):
             parts = Parts(export, *names, folder, on_progress, encryptor)
-            if export.cursor is not None and export.cursor.mode == "lag":
-                refuse_unsettled(source, window.bounds)
-            if window.source is not None:
-                # Between allotting and reading lies what made a run fail: a restore, a failover.
-                refuse_other(export, Identity.from_text(window.source), relation_of(source, export).identity)
-            begun = begin_reading(source, export, window.bounds)
-            late = None
-            if memory is not None:
-                late = Lookback(source, export, window.bounds, begun.source_columns, memory)
-            late_rows = late.late_rows() if late else None
-            if export.file.partitions == 1:
-                files = parts.read(source, begun, late_rows)
-            else:
-                assert submit is not None, "somebody has to begin what is done at the same time"
-                files = Partitions(source, export, database, lookup, begun, late_rows, parts).read_all(submit)
-            nulls = begun.null_cursors
-            findings = late.findings(parts.rows, nulls, window.id) if late else Findings(null_cursors=nulls)
+            files, findings = read(source, database, parts)
         files = (*files, *write_sidecars(window, export.file, files, folder))
     except BaseException:
         discard(window)

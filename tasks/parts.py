@@ -16,6 +16,7 @@ import pyarrow as pa
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.naming import fill_part
+from tasks.batches import Rows
 from tasks.bulk import Inexact, Lines, open_bulk, open_lines
 from tasks.columns import Column
 from tasks.connect import Source
@@ -23,7 +24,7 @@ from tasks.durable import flush_folder
 from tasks.hashed_file import create
 from tasks.ledger import Extracted
 from tasks.pgp import Encryptor
-from tasks.read import Begun, LateRows, Rows, open_rows
+from tasks.read import Begun, LateRows, Reshaping, open_rows
 from tasks.spool import spool_error
 from tasks.write import FORMS, CsvWriter, Writer, open_stream, open_writer
 
@@ -57,10 +58,12 @@ class Parts:
         self.rows = 0
         self.read_anew: str | None = None
 
-    def read(self, source: Source, begun: Begun, late: LateRows | None) -> tuple[Extracted, ...]:
-        """All parts, by the fastest path that gives exactly these rows."""
+    def read(
+        self, source: Source, begun: Begun, late: LateRows | None, reshape: Reshaping | None = None
+    ) -> tuple[Extracted, ...]:
+        """All parts, by the fastest path that gives exactly these rows, or what `reshape` makes of them."""
         form = FORMS[self._file.format]
-        if late is None:
+        if late is None and reshape is None:
             lines = open_lines(source, self._export, begun)
             if lines is not None:
                 with closing(lines.chunks):
@@ -68,13 +71,14 @@ class Parts:
             bulk = open_bulk(source, self._export, begun, form)
             if bulk is not None:
                 try:
-                    return self._write_rows(bulk)
+                    return self.write_rows(bulk)
                 except Inexact as error:
                     self.read_anew = str(error)
                     self._begin_anew()
-        return self._write_rows(open_rows(source, self._export, begun, form, late))
+        return self.write_rows(open_rows(source, self._export, begun, form, late, reshape))
 
-    def _write_rows(self, rows: Rows) -> tuple[Extracted, ...]:
+    def write_rows(self, rows: Rows) -> tuple[Extracted, ...]:
+        """All parts of rows that are at hand."""
         with closing(rows.batches) as batches:
             return self._write(rows.columns, batches)
 

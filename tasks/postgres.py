@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time
 from typing import Any
 
+import pyarrow as pa
 from psycopg import Connection as PsycopgConnection
 from psycopg.adapt import Loader
 from sqlalchemy import Connection, CursorResult, Select
 
 from tasks.columns import Column, column_of
+from tasks.values import text_of
 
 #: What psycopg turns into a Python value that holds it exactly; everything else stays the server's text,
 #: dates and times too: they may be infinite, or before the year 1 and after 9999.
@@ -73,3 +77,35 @@ def describe(result: CursorResult[Any]) -> tuple[Column, ...]:
 def _named(type_display: str) -> str:
     # psycopg shows the number of a type that is not PostgreSQL's own.
     return "user-defined" if type_display.isdigit() else type_display
+
+
+def with_moments(rows: Sequence[Sequence[Any]], columns: Sequence[Column]) -> Sequence[Sequence[Any]]:
+    """The rows with Python's dates and times in the place of the server's texts, where these say exactly the same.
+
+    What Python has no value for, as infinity or a year before 1, stays the text.
+    """
+    readers = [(index, reader) for index, column in enumerate(columns) if (reader := _reader(column)) is not None]
+    if not readers:
+        return rows
+    made = [list(row) for row in rows]
+    for row in made:
+        for index, reader in readers:
+            if isinstance(row[index], str):
+                row[index] = _moment(row[index], reader)
+    return made
+
+
+def _reader(column: Column) -> Callable[[str], Any] | None:
+    if column.arrow is None or column.kind != "temporal":
+        return None
+    if pa.types.is_date(column.arrow):
+        return date.fromisoformat
+    return time.fromisoformat if pa.types.is_time(column.arrow) else datetime.fromisoformat
+
+
+def _moment(written: str, reader: Callable[[str], Any]) -> Any:
+    try:
+        found = reader(written)
+    except ValueError:
+        return written
+    return found if text_of(found) == written else written

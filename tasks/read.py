@@ -6,10 +6,8 @@ In the text form every cell is the canonical text of `tasks.values`; in the type
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import pyarrow as pa
 from sqlalchemy import CursorResult, Select
@@ -17,7 +15,8 @@ from sqlalchemy import CursorResult, Select
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
-from tasks.columns import Column, guessed, table_columns
+from tasks.batches import Form, Rows, after, batches_of
+from tasks.columns import Column, guessed, refuse_twins, table_columns
 from tasks.connect import Source
 from tasks.cursor import fraction_digits, stored_range, typed_range, xid_range
 from tasks.postgres import describe, prepare_reading
@@ -35,21 +34,18 @@ from tasks.ranges import extent_of
 from tasks.relation import refuse_without_xids
 from tasks.snapshot import refuse_older_snapshot
 from tasks.stored_forms import forms_of
-from tasks.typed import to_array
-from tasks.values import text_of
-
-Form = Literal["text", "typed"]
 
 #: Rows in one batch: large enough that the work per batch vanishes, small enough that memory stays flat.
 _BATCH = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """A result that is being read: its columns, and its batches in order."""
+class Reshaping(Protocol):
+    """Makes other rows and columns of those that were read, batch by batch."""
 
-    columns: tuple[Column, ...]
-    batches: Generator[pa.RecordBatch, None, None]
+    def __call__(
+        self, columns: Sequence[Column], chunks: Generator[list[Any], None, None], dialect: str, /
+    ) -> tuple[tuple[Column, ...], Generator[list[Any], None, None]]:
+        """The columns and rows that are written; `chunks` hold Python values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +57,27 @@ class LateRows:
     wanted: Callable[[Sequence[Any]], bool]
 
 
-def open_rows(source: Source, export: Export, begun: Begun, form: Form, late: LateRows | None = None) -> Rows:
-    """Read the window's rows, after the `late` ones. Batches must be consumed while the source is open.
+def open_rows(
+    source: Source,
+    export: Export,
+    begun: Begun,
+    form: Form,
+    late: LateRows | None = None,
+    reshape: Reshaping | None = None,
+) -> Rows:
+    """Read the window's rows, after the `late` ones; those of `reshape` stand in their place, where it is given.
 
+    Batches must be consumed while the source is open.
     Raises ExportError for what is wrong with the SQL, and VALUE_UNENCODABLE while reading.
     """
-    if source.dialect == "postgresql":
-        prepare_reading(source.connection, form)
+    _prepare(source, form, reshape)
     first = _late_rows(source, export, begun.source_columns, late) if late else []
-    return Rows(*_run(source, begun.statement, begun.columns, form, first))
+    return Rows(*_run(source, begun.statement, begun.columns, form, first, reshape))
+
+
+def _prepare(source: Source, form: Form, reshape: Reshaping | None) -> None:
+    if source.dialect == "postgresql":
+        prepare_reading(source.connection, form if reshape is None else "typed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +117,12 @@ class Shown:
     rows: tuple[tuple[str | None, ...], ...]
 
 
-def preview(source: Source, export: Export, bounds: Bounds, limit: int) -> Shown:
+def preview(source: Source, export: Export, bounds: Bounds, limit: int, reshape: Reshaping | None = None) -> Shown:
     """The statement with its values written in, and its first rows."""
     columns = source_columns(source, export)
     statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
-    if source.dialect == "postgresql":
-        prepare_reading(source.connection, "text")
-    result_columns, batches = _run(source, statement.limit(limit), _chosen(export, columns), "text", [])
+    _prepare(source, "text", reshape)
+    result_columns, batches = _run(source, statement.limit(limit), _chosen(export, columns), "text", [], reshape)
     rows = [row for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)]
     compiled = statement.compile(source.connection, compile_kwargs={"literal_binds": True})
     return Shown(
@@ -125,14 +132,18 @@ def preview(source: Source, export: Export, bounds: Bounds, limit: int) -> Shown
     )
 
 
-def verify(source: Source, export: Export) -> None:
+def verify(source: Source, export: Export, reshape: Reshaping | None = None) -> None:
     """Raises the first ExportError that a run would meet before its first row; nothing is read."""
     columns = source_columns(source, export)
     xids = export.cursor is not None and export.cursor.mode == "xid"
     if export.file.partitions > 1:
         extent_of(source, export)
     cursor = cursor_range(source, export, columns, Bounds(high="0" if xids else "2026-01-01T00:00:00+00:00"))
-    source.connection.execute(build_select(export, columns, cursor).limit(0)).close()
+    statement = build_select(export, columns, cursor).limit(0)
+    if reshape is None:
+        source.connection.execute(statement).close()
+    else:
+        _run(source, statement, _chosen(export, columns), "text", [], reshape)
 
 
 def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
@@ -153,14 +164,7 @@ def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
             columns = describe(result)
         else:
             columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
-    names = [column.name for column in columns]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ExportError(
-            Code.QUERY_INVALID,
-            f"the query gives two columns the name {twice!r}",
-            "name one of them otherwise: SELECT ... AS other_name",
-            key="query",
-        )
+    refuse_twins(columns)
     return columns
 
 
@@ -229,7 +233,12 @@ def _chosen(export: Export, columns: Sequence[Column]) -> tuple[Column, ...]:
 
 
 def _run(
-    source: Source, statement: Select[Any], columns: tuple[Column, ...], form: Form, first: list[Any]
+    source: Source,
+    statement: Select[Any],
+    columns: tuple[Column, ...],
+    form: Form,
+    first: list[Any],
+    reshape: Reshaping | None = None,
 ) -> tuple[tuple[Column, ...], Generator[pa.RecordBatch, None, None]]:
     result = source.connection.execute(statement)
     if source.dialect == "postgresql":
@@ -242,36 +251,13 @@ def _run(
             guessed(column, [row[index] for row in first]) if column.arrow is None else column
             for index, column in enumerate(columns)
         )
-    return columns, _batches(first, chunks, columns, form)
+    chunks = after(first, chunks)
+    if reshape is not None:
+        columns, chunks = reshape(columns, chunks, source.dialect)
+    return columns, batches_of(chunks, columns, form)
 
 
 def _chunks(result: CursorResult[Any]) -> Generator[list[Any], None, None]:
     with result:
         while rows := result.fetchmany(_BATCH):
             yield list(rows)
-
-
-def _batches(
-    first: list[Any], chunks: Generator[list[Any], None, None], columns: tuple[Column, ...], form: Form
-) -> Generator[pa.RecordBatch, None, None]:
-    schema = schema_of(columns, form)
-    before = 0
-    # Closed here, not when it is collected: its cursor must not outlive the connection.
-    with closing(chunks):
-        for rows in chain([first] if first else [], chunks):
-            values = zip(*rows, strict=True)
-            if form == "text":
-                arrays = [pa.array([_text(value) for value in cells], pa.string()) for cells in values]
-            else:
-                arrays = [to_array(cells, column, before) for cells, column in zip(values, columns, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
-            before += len(rows)
-
-
-def schema_of(columns: Sequence[Column], form: Form) -> pa.Schema:
-    """The Arrow schema of a result in that form."""
-    return pa.schema([(column.name, pa.string() if form == "text" else column.arrow) for column in columns])
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or type(value) is str else text_of(value)

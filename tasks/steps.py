@@ -17,14 +17,15 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from catalog.definition import Export
-from catalog.errors import ExportError
+from catalog.errors import Code, ExportError
 from catalog.windows import Bounds, Window
 from tasks import deliver
 from tasks.allotting import allot
 from tasks.credentials import Lookup
 from tasks.deliver import Parcel
-from tasks.extract import Extraction
+from tasks.extract import Extraction, extract_frames
 from tasks.extract import extract as extract_window
+from tasks.hand_written import Frames, HandWritten, Transform
 from tasks.ledger import Allotment, Ledger, Turn
 from tasks.lookback import memory_of
 from tasks.partitions import Partitions, RangeRead, Running
@@ -69,12 +70,42 @@ def extract(
     lookup: Lookup,
     on_progress: OnProgress,
     beside: Callable[..., Running],
+    transform: Transform | None,
 ) -> Extraction:
-    """Bring the window's final bytes into the spool. `beside` begins a step that goes on beside others."""
+    """Bring the window's final bytes into the spool. `beside` begins a step that goes on beside others.
+
+    `transform` is the function that the export names, if it names one.
+    """
     memory, submit = memory_of(ledger, export, window), partial(beside, read_partition)
-    extraction = extract_window(export, window, lookup, on_progress, memory=memory, submit=submit)
+    extraction = extract_window(export, window, lookup, on_progress, memory=memory, submit=submit, transform=transform)
     turn.record_extracted(window, extraction.files, extraction.findings)
     return extraction
+
+
+def extraction(rows: Frames) -> Task[..., Extraction]:
+    """Makes a step of hand-written rows, which a custom export's flow takes in the place of `extract`.
+
+    `rows` is given the export's open database, read-only and in one snapshot, and yields DataFrames, all of the same
+    columns.
+    """
+    author = HandWritten(f"{rows.__module__.rpartition('.')[2]}:{rows.__name__}", Code.CUSTOM_FAILED)
+
+    @_step(name=rows.__name__, task_run_name=f"{rows.__name__} into {{window.file_name}}")
+    def step(
+        ledger: Ledger,
+        turn: Turn,
+        export: Export,
+        window: Window,
+        lookup: Lookup,
+        on_progress: OnProgress,
+        beside: Callable[..., Running],
+        transform: Transform | None,
+    ) -> Extraction:
+        extraction = extract_frames(export, window, lookup, on_progress, rows, author)
+        turn.record_extracted(window, extraction.files, extraction.findings)
+        return extraction
+
+    return step
 
 
 @_step(name="read partition", task_run_name="read partition {number} of {partitions.count}")

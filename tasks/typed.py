@@ -163,5 +163,6 @@ def _unencodable(column: Column, row: int) -> ExportError:
         Code.VALUE_UNENCODABLE,
         f"row {row}, column {column.name!r}: the value cannot be held exactly as {column.arrow}"
         + (f" ({column.type_text} in the database)" if column.type_text else ""),
-        "CAST the column in a `query` to a type that holds its values, or export to csv",
+        "CAST the column in a `query` to a type that holds its values, or export to csv; a `transform` that makes "
+        "another type of it gives it another name",
     )

@@ -9,6 +9,7 @@ import pytest
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
 from azure_server import azurite
+from custom_modules import custom_modules, module
 from debian_ftp_servers import debian_ftp_servers
 from ftp_server import authority, ftp_servers
 from gated_source import gated
@@ -32,6 +33,7 @@ __all__ = [
     "authority",
     "azurite",
     "bucket",
+    "custom_modules",
     "debian_ftp_servers",
     "drop",
     "folder_publisher",
@@ -42,6 +44,7 @@ __all__ = [
     "mailbox",
     "mariadb",
     "meddler",
+    "module",
     "opener",
     "openssh",
     "partner",

@@ -12,8 +12,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from custom_modules import UPPER, CustomModules, modules_in
 from prefect.states import Running
-from prefect_server import NIGHTLY
+from prefect_server import NIGHTLY, deployment_of
 from workshop import Workshop
 
 from deployments.prefect_api import find_deployment, post, prefect_api, tagged_deployments
@@ -24,7 +25,14 @@ TYPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "one_shot": ({}, {"schedule": {"at": "2099-01-01T00:00"}}),
     "periodic_full": ({"schedule": NIGHTLY}, {}),
     "incremental": ({"schedule": NIGHTLY, "cursor": {"column": "updated_at", "lag": "0s"}}, {}),
+    "custom": ({"schedule": NIGHTLY, "table": None}, {}),
+    "incremental_custom": (
+        {"schedule": NIGHTLY, "cursor": {"column": "updated_at", "lag": "0s"}, "transform": "changes:upper"},
+        {},
+    ),
 }
+#: What has no meaning for an export whose rows are hand-written Python's, whatever its status.
+NOT_CUSTOM = {"edit", "copy", "preview", "backfill", "download"}
 #: The states an export is brought into: its four statuses, a draft in two ways, and with a last run that failed.
 STATES = ("new", "unscheduled", "scheduled", "in_progress", "finished", "failed")
 
@@ -66,6 +74,8 @@ def expected(action: str, type_: str, state: str) -> str | None:
         if state in ("new", "unscheduled", "scheduled"):
             return NO_RUN
         return REFUSED if action == "relaunch" and state != "failed" else None
+    if type_ == "custom" and action in NOT_CUSTOM:
+        return REFUSED
     if action == "backfill" and type_ in ("one_shot", "periodic_full"):
         return NO_MEANING
     if action == "download" and type_ != "one_shot":
@@ -105,15 +115,21 @@ class Bench:
         }
 
 
-def prepared(prefect: Workshop, type_: str, state: str) -> Bench:
+def prepared(prefect: Workshop, modules: CustomModules, type_: str, state: str) -> Bench:
     """An export of that type, brought into that state by what a person does."""
     keys, scheduled = TYPES[type_]
     keys = {**keys, **(scheduled if state == "scheduled" else {})}
     export_id = f"{type_}_{state}_{uuid.uuid4().hex[:8]}"
+    if type_ == "custom":
+        modules.flow(export_id, 'yield from frames(source, "SELECT * FROM orders")')
     prefect.export(export_id, type=type_, file={"name": "{export}_{run}.csv"}, retries=0, **keys)
     if state in ("unscheduled", "scheduled") or (state == "failed" and type_ != "one_shot"):
         prefect.run("activate", export_id)
-    if state == "unscheduled":
+    if state == "unscheduled" and type_ == "incremental_custom":
+        # The command would make a standard export of it.
+        with prefect_api() as client:
+            client.pause_deployment(deployment_of(export_id).id)
+    elif state == "unscheduled":
         prefect.run("unschedule", export_id)
     elif state == "in_progress":
         run_id = prefect.json("run", export_id, "--detach")["run_id"]
@@ -134,6 +150,7 @@ def arguments_of(action: str, bench: Bench) -> list[str]:
         "create": ["--type", bench.type, "--database", "crm", "--table", "orders", "--file-name", "other.csv"],
         "copy": [f"{bench.id}_copied"],
         "delete": ["--yes"],
+        "unschedule": ["--yes"],
         "download": ["--to", str(bench.workshop.folder)],
         "backfill": ["--since", "2026-01-02T00:00", "--until", "2026-01-03T08:00:00"],
     }
@@ -150,7 +167,8 @@ LEAVES: dict[str, Callable[[Bench, Held, Held, Any], bool]] = {
     ),
     "delete": lambda bench, before, now, answer: now["version"] is None and bench.id not in now["yaml"],
     "copy": lambda bench, before, now, answer: (
-        {**now, "yaml": {bench.id: now["yaml"][bench.id]}} == before and f"{bench.id}_copied" in now["yaml"]
+        {**now, "yaml": {bench.id: now["yaml"][bench.id]}} == before
+        and "transform" not in now["yaml"][f"{bench.id}_copied"]
     ),
     "activate": lambda bench, before, now, answer: (
         not now["paused"]
@@ -158,7 +176,10 @@ LEAVES: dict[str, Callable[[Bench, Held, Held, Any], bool]] = {
         and (list(now["runs"].values()) == ["Scheduled"] if bench.type == "one_shot" else now["active"] == [True])
     ),
     "unschedule": lambda bench, before, now, answer: (
-        answer["status"] == "draft" and True not in now["active"] and "Scheduled" not in now["runs"].values()
+        answer["status"] == "draft"
+        and True not in now["active"]
+        and "Scheduled" not in now["runs"].values()
+        and "transform" not in now["yaml"][bench.id]
     ),
     "run": lambda bench, before, now, answer: (
         answer["status"] == "succeeded"
@@ -211,11 +232,11 @@ CELLS = [(action, type_, state) for type_ in TYPES for state in states_of(type_)
 class Benches:
     """Exports in the states asked for; one that nothing has changed is used again."""
 
-    def __init__(self, workshop: Workshop) -> None:
-        self.workshop, self._unchanged = workshop, dict[tuple[str, str], Bench]()
+    def __init__(self, workshop: Workshop, modules: CustomModules) -> None:
+        self.workshop, self._modules, self._unchanged = workshop, modules, dict[tuple[str, str], Bench]()
 
     def take(self, type_: str, state: str) -> Bench:
-        return self._unchanged.pop((type_, state), None) or prepared(self.workshop, type_, state)
+        return self._unchanged.pop((type_, state), None) or prepared(self.workshop, self._modules, type_, state)
 
     def put_back(self, bench: Bench, state: str) -> None:
         self._unchanged[bench.type, state] = bench
@@ -225,7 +246,9 @@ class Benches:
 def benches(prefect_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Benches]:
     workshop = Workshop(tmp_path_factory.mktemp("every_action"))
     workshop.sqlite()
-    yield Benches(workshop)
+    with modules_in(workshop.folder / "custom") as modules:
+        modules.write("changes", UPPER)
+        yield Benches(workshop, modules)
     with prefect_api() as client:
         for deployment in tagged_deployments(client, load_project().tag):
             client.delete_deployment(deployment.id)
@@ -255,7 +278,8 @@ def test_action(benches: Benches, action: str, type_: str, state: str) -> None:
     if code is not None:
         assert answer["error"]["code"] == code and answer["error"]["hint"], answer
         assert result.exit_code == (3 if code == REFUSED else 1) and now == before
-        if code == REFUSED and action in ALLOWED and (action != "download" or type_ == "one_shot"):
+        by_type = (type_ == "custom" and action in NOT_CUSTOM) or (action == "download" and type_ != "one_shot")
+        if code == REFUSED and action in ALLOWED and not by_type:
             assert f"is {status_in(type_, state).replace('_', ' ')}" in answer["error"]["message"]
         benches.put_back(bench, state)
         return

@@ -1,0 +1,210 @@
+"""Rows as pandas DataFrames, and DataFrames as rows: how code that a person wrote takes and gives them.
+
+Cells are Python values in columns of dtype object, NULL as None, so that what is left alone is written as if it had
+never been in a DataFrame.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import text
+
+from tasks.columns import Column, Kind, guessed, refuse_twins
+from tasks.connect import Source
+from tasks.hand_written import HandWritten
+from tasks.postgres import describe, prepare_reading, with_moments
+from tasks.values import text_of
+
+_ROWS = 10_000
+_NESTED = (dict, list, tuple, np.ndarray)
+_MOMENTS = (np.datetime64, np.timedelta64)
+#: What a dtype says of a new column, even where it holds nothing.
+_DTYPES: list[tuple[Callable[[Any], bool], Kind, pa.DataType]] = [
+    (pd.api.types.is_bool_dtype, "boolean", pa.bool_()),
+    (pd.api.types.is_integer_dtype, "number", pa.int64()),
+    (pd.api.types.is_float_dtype, "number", pa.float64()),
+    (lambda dtype: isinstance(dtype, pd.DatetimeTZDtype), "temporal", pa.timestamp("us", tz="UTC")),
+    (pd.api.types.is_datetime64_dtype, "temporal", pa.timestamp("us")),
+]
+_END = object()
+#: Types that need no second look.
+_PLAIN = {str, int, bool, bytes}
+
+
+def frames(source: Source, sql: str, rows: int = _ROWS, **values: Any) -> Iterator[pd.DataFrame]:
+    """What a SELECT gives, so many rows at a time; `:name` in it stands for the value of that name.
+
+    Only those rows are held in memory. Without any, one DataFrame without rows comes.
+    """
+    if source.dialect == "postgresql":
+        prepare_reading(source.connection, "typed")
+    with source.connection.execute(text(sql), values) as result:
+        if source.dialect == "postgresql":
+            columns = describe(result)
+        else:
+            columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
+        refuse_twins(columns)
+        found = result.fetchmany(rows)
+        yield frame_of(columns, found, source.dialect)
+        while found := result.fetchmany(rows):
+            yield frame_of(columns, found, source.dialect)
+
+
+def frame_of(columns: Sequence[Column], rows: Sequence[Sequence[Any]], dialect: str) -> pd.DataFrame:
+    """The rows as a DataFrame with the columns' names."""
+    if dialect == "postgresql":
+        rows = with_moments(rows, columns)
+    cells = zip(*rows, strict=True) if rows else ((),) * len(columns)
+    named = {column.name: pd.Series(list(values), dtype=object) for column, values in zip(columns, cells, strict=True)}
+    return pd.DataFrame(named, columns=[column.name for column in columns], dtype=object)
+
+
+def guarded(begin: Callable[[], Iterator[pd.DataFrame]], author: HandWritten) -> Generator[pd.DataFrame, None, None]:
+    """What hand-written code gives; what it raises is an ExportError."""
+    with author.at_work():
+        made = iter(begin())
+    while True:
+        with author.at_work():
+            frame = next(made, _END)
+        # Not None: that is what code gives which forgets its DataFrame, and no end.
+        if frame is _END:
+            return
+        yield cast(pd.DataFrame, frame)
+
+
+def rows_of(
+    made: Generator[pd.DataFrame, None, None],
+    known: Mapping[str, Column],
+    author: HandWritten,
+    in_order: Callable[[Sequence[str]], Sequence[str]] = tuple,
+) -> tuple[tuple[Column, ...], Generator[list[Any], None, None]]:
+    """The columns, and the rows of each DataFrame, as they are made.
+
+    The first DataFrame says the columns: those of `known` keep their types, those of others follow from their values.
+    `in_order` puts their names into the file's order. Raises ExportError for what is no DataFrame of these columns.
+    """
+    first = next(made, _END)
+    if first is _END:
+        return (), _nothing()
+    first = cast(pd.DataFrame, first)
+    wanted = _names(first, author)
+    # Only rows say what new columns hold.
+    while not len(first) and (following := next(made, _END)) is not _END:
+        first = cast(pd.DataFrame, following)
+        _refuse_other_names(first, wanted, author)
+    order = list(in_order(wanted))
+    columns = tuple(_column(name, first[name], known.get(name), author) for name in order)
+    return columns, _rows(first, made, wanted, columns, author)
+
+
+def _nothing() -> Generator[list[Any], None, None]:
+    yield from ()
+
+
+def _rows(
+    first: pd.DataFrame,
+    others: Generator[pd.DataFrame, None, None],
+    wanted: Sequence[str],
+    columns: Sequence[Column],
+    author: HandWritten,
+) -> Generator[list[Any], None, None]:
+    with closing(others):
+        for frame in chain([first], others):
+            _refuse_other_names(frame, wanted, author)
+            if len(frame):
+                cells = [_cells(frame[column.name], column, author) for column in columns]
+                yield list(zip(*cells, strict=True))
+
+
+def _refuse_other_names(frame: Any, wanted: Sequence[str], author: HandWritten) -> None:
+    if (names := _names(frame, author)) != wanted:
+        raise author.failed(
+            f"gave the columns {', '.join(names)}, and before {', '.join(wanted)}",
+            "let it give the same columns in the same order, whatever the rows",
+        )
+
+
+def _names(frame: Any, author: HandWritten) -> list[str]:
+    if not isinstance(frame, pd.DataFrame):
+        raise author.failed(f"gave a {type(frame).__name__}, not a DataFrame", "let it return the DataFrame")
+    names = list(frame.columns)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise author.failed("gave a column whose name is no text, or none at all", "name its columns")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise author.failed(f"gave two columns named {twice!r}", "drop or rename one of them")
+    return names
+
+
+def _column(name: str, cells: pd.Series[Any], known: Column | None, author: HandWritten) -> Column:
+    if any(isinstance(value, _NESTED) for value in cells.tolist()):
+        return Column(name, "json", "other", pa.string())
+    if known is not None:
+        return known
+    for is_one, kind, arrow in _DTYPES:
+        if is_one(cells.dtype):
+            return Column(name, "", kind, arrow)
+    new = Column(name, "", "other", None)
+    return guessed(new, _cells(cells, new, author))
+
+
+def _cells(cells: pd.Series[Any], column: Column, author: HandWritten) -> list[Any]:
+    # In a column of another dtype NaN is pandas' own mark of what is missing.
+    floating = bool(column.type_text) and column.arrow is not None and pa.types.is_floating(column.arrow)
+    try:
+        return [_cell(value, cells.dtype == object and floating) for value in cells.tolist()]
+    except (TypeError, ValueError) as error:
+        raise author.failed(
+            f"gave a value in column {column.name!r} that no file can hold exactly ({type(error).__name__})",
+            "give texts, numbers, moments to the microsecond, bytes, or lists and dicts of what JSON knows",
+        ) from None
+
+
+def _cell(value: Any, nan_is_a_number: bool) -> Any:
+    if value is None or type(value) in _PLAIN:
+        return value
+    if isinstance(value, float) and math.isnan(value):
+        return math.nan if nan_is_a_number else None
+    return None if _is_missing(value) else _plain(value)
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isnan(value)
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, _MOMENTS) and np.isnat(value))
+
+
+def _plain(value: Any) -> Any:
+    """The value as drivers give it. Raises ValueError or TypeError where that would not be the same."""
+    if isinstance(value, _NESTED):
+        return json.dumps(_listed(value), ensure_ascii=False, allow_nan=False, default=_in_json)
+    if isinstance(value, np.datetime64):
+        value = pd.Timestamp(value)
+    if isinstance(value, np.timedelta64):
+        value = pd.Timedelta(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, pd.Timestamp | pd.Timedelta):
+        if value.nanosecond if isinstance(value, pd.Timestamp) else value.nanoseconds:
+            raise ValueError("finer than a microsecond")
+        return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value.to_pytimedelta()
+    return value
+
+
+def _listed(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _in_json(value: Any) -> Any:
+    if _is_missing(value):
+        return None
+    plain = _listed(value) if isinstance(value, np.ndarray) else _plain(value)
+    return plain if isinstance(plain, bool | int | float | str | list) else text_of(plain)
