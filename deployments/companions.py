@@ -6,19 +6,21 @@ looks for exports passes them over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from inspect import cleandoc
 from typing import Any
 
 from prefect import Flow
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.importtools import import_object
 
 from deployments.apply import deploy, ensure_work_pool, own_deployment
+from deployments.automations import automation_differences, keep_automations, standing_automations
 from deployments.compile import DeploymentSpec
 from deployments.plan import Difference, compare
 from deployments.prefect_api import COMPANION, companion_deployments
@@ -38,7 +40,7 @@ class Companion:
 
 
 #: Named by where they are, as a worker loads them: what they do may itself bring companions into step.
-COMPANIONS: tuple[Companion, ...] = ()
+COMPANIONS: tuple[Companion, ...] = (Companion("flows.watch.watch"),)
 
 
 def companion_spec(companion: Companion, project: Project) -> DeploymentSpec:
@@ -61,17 +63,21 @@ def companion_spec(companion: Companion, project: Project) -> DeploymentSpec:
 
 
 def companion_differences(workspace: Workspace) -> list[Difference]:
-    """How the companions and Prefect differ, those that are the same left out. Looking changes nothing."""
-    return _compare(workspace, _specs(workspace.project))
+    """How the companions, then the automations, and Prefect differ, those that are the same left out."""
+    client, project = workspace.client, workspace.project
+    standing = companion_deployments(client, project.tag)
+    watch = next((found.id for found in standing if found.name == _watch(project)), None)
+    automations = automation_differences(project, watch, standing_automations(client, project))
+    return [*_compare(_specs(project), standing), *automations]
 
 
 def keep_companions(workspace: Workspace) -> list[Difference]:
-    """Make, change and remove companions until they are as they should be; returns what had to be done.
+    """Make, change and remove companions and automations until they are right; returns what had to be done.
 
     Raises ExportError DEFINITION_DUPLICATE where a name is somebody else's.
     """
     client, tag, specs = workspace.client, workspace.project.tag, _specs(workspace.project)
-    found = _compare(workspace, specs)
+    found = _compare(specs, companion_deployments(client, tag))
     if found:
         ensure_work_pool(client, workspace.project)
     for difference in found:
@@ -81,7 +87,13 @@ def keep_companions(workspace: Workspace) -> list[Difference]:
         elif standing is not None:
             with suppress(ObjectNotFound):
                 client.delete_deployment(standing.id)
-    return found
+    watch = own_deployment(client, _watch(workspace.project), tag)
+    assert watch is not None, "it has just been made"
+    return [*found, *keep_automations(client, workspace.project, watch.id)]
+
+
+def _watch(project: Project) -> str:
+    return f"{project.name}-watch"
 
 
 def _specs(project: Project) -> dict[str, DeploymentSpec]:
@@ -89,8 +101,7 @@ def _specs(project: Project) -> dict[str, DeploymentSpec]:
     return {spec.name: spec for spec in specs}
 
 
-def _compare(workspace: Workspace, specs: Mapping[str, DeploymentSpec]) -> list[Difference]:
-    standing = companion_deployments(workspace.client, workspace.project.tag)
+def _compare(specs: Mapping[str, DeploymentSpec], standing: Sequence[DeploymentResponse]) -> list[Difference]:
     return [
         replace(entry, kind="companion", change="gone" if entry.change == "orphan" else entry.change)
         for entry in compare(specs, standing, ())
