@@ -137,3 +137,7 @@ def test_the_watch_is_started_at_each_time_by_which_a_file_is_expected(prefect: 
     prefect.export(prefect.id("other"), file={"name": "other.csv"}, schedule=tokyo)
     prefect.run("apply")
     assert deployment_of(WATCH).schedules == [entry for entry in before if entry.schedule.timezone != "Asia/Tokyo"]
+    prefect.run("unschedule", nightly)
+    for export_id in (nightly, prefect.id("same")):
+        prefect.run("delete", export_id, "--yes")
+    assert deployment_of(WATCH).schedules == [] == prefect.json("plan")
