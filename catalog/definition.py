@@ -21,7 +21,7 @@ from catalog.file import File
 from catalog.model import ID_PATTERN, Frozen, Label, Text, invalid
 from catalog.naming import check_pattern
 from catalog.notification import Notification
-from catalog.schedule import check_cron, check_timezone
+from catalog.schedule import check_clock, check_cron, check_timezone, earliest_clock
 
 ExportId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=100)]
 ExportType = Literal["one_shot", "periodic_full", "incremental", "custom", "incremental_custom"]
@@ -100,6 +100,9 @@ class Export(Frozen):
     """A folder below the target, with the same fields as the file name."""
     schedule: Schedule | None = None
     """When it runs. A one shot without one runs on activation."""
+    expect_by: Text | None = None
+    """The time of day, as "06:00" in the schedule's zone, by which a file is expected on each day with a run before it.
+    When there is none, whom `report` names is told."""
     report: Notification | None = None
     """Who gets the report of each run; it always stands in Prefect."""
     retries: Annotated[int, Field(ge=0, le=10)] = 3
@@ -133,6 +136,14 @@ class Export(Frozen):
             raise ValueError(f"the target {twice!r} would get the file twice")
         return value
 
+    @field_validator("expect_by", mode="before")
+    @classmethod
+    def _expect_by(cls, value: Any) -> Any:
+        # Without quotes, YAML reads 06:00 as a number.
+        if value is not None:
+            check_clock(str(value))
+        return value
+
     @field_validator("folder")
     @classmethod
     def _folder(cls, value: str) -> str:
@@ -161,6 +172,12 @@ class Export(Frozen):
                 if self.type == "one_shot"
                 else f"`at` is for one shots; a {self.type} export is scheduled with `cron`"
             )
+        if self.expect_by is not None:
+            cron = self.schedule.cron if self.schedule else None
+            if cron is None:
+                raise invalid("`expect_by` is for exports with `schedule: {cron: ...}`: others have no days")
+            if self.expect_by < (earliest := earliest_clock(cron)):
+                raise invalid(f"`expect_by` {self.expect_by} is before each day's first run, at {earliest} or later")
         if self.target is None and self.type != "one_shot":
             raise invalid("only a one shot may leave `target` out")
         if self.query is not None and self.cursor is not None and self.cursor.mode == "xid":

@@ -54,6 +54,26 @@ def body(report: RunReport, name: str, link: str | None) -> str:
     return "\n".join([name, "", *(f"{what}: {value}" for what, value in lines)])
 
 
+def late_subject(export_id: str, deadline: str) -> str:
+    """`[exports] orders late: no file by 2026-11-25 06:00 Europe/Brussels`."""
+    return f"[exports] {export_id} late: no file by {deadline}"
+
+
+def late_body(
+    export_id: str, name: str, deadline: str, delivered_at: datetime | None, newest_run: str, link: str | None
+) -> str:
+    """The message of a file that was not there in time; `delivered_at` is when it came after all."""
+    lines = [
+        ("export", export_id),
+        ("expected by", deadline),
+        ("delivered", moment(delivered_at)),
+        ("newest run", newest_run),
+        ("try", f"exports runs {export_id}"),
+        *([("link", link)] if link else []),
+    ]
+    return "\n".join([name, "", *(f"{what}: {value}" for what, value in lines)])
+
+
 def moment(value: datetime | None) -> str:
     """`2026-11-25 10:00:00 UTC`, or `-`."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if value else "-"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -9,6 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from cronsim import CronSim, CronSimError
 
 from catalog.suggest import did_you_mean
+
+_CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
 def check_timezone(name: str) -> None:
@@ -28,6 +31,18 @@ def check_cron(expression: str) -> None:
         CronSim(expression, datetime(2026, 1, 1))
     except CronSimError as error:
         raise ValueError(f"{expression!r} is no cron expression: {error}") from None
+
+
+def check_clock(value: str) -> None:
+    """Raises ValueError when `value` is no time of day as `06:00`."""
+    if _CLOCK.fullmatch(value) is None:
+        raise ValueError(f'{value!r} is no time of day: write it as "06:00", from 00:00 to 23:59 and in quotes')
+
+
+def earliest_clock(cron: str) -> str:
+    """The earliest time of day at which the schedule comes due, as `02:00`."""
+    fields = CronSim(cron, datetime(2026, 1, 1))
+    return f"{min(fields.hours):02}:{min(fields.minutes):02}"
 
 
 def occurrences(cron: str, timezone: ZoneInfo, after: datetime) -> Iterator[datetime]:

@@ -26,7 +26,8 @@ def differences(workspace: Workspace) -> list[Difference]:
 
     Raises ExportError for a definition that does not load: an unreadable file must not look like one that is gone.
     """
-    return [*_compare(workspace)[0], *companion_differences(workspace)]
+    found, exports, _ = _compare(workspace)
+    return [*found, *companion_differences(workspace, exports.values())]
 
 
 def carry_out(
@@ -66,7 +67,7 @@ def carry_out(
             with suppress(ObjectNotFound):
                 workspace.client.delete_deployment(standing[difference.export].id)
         on_step(f"{difference.export}: {difference.change}")
-    beside = keep_companions(workspace)
+    beside = keep_companions(workspace, exports.values())
     for difference in beside:
         on_step(f"{difference.export}: {difference.change}")
     return [*todo, *beside]

@@ -15,6 +15,7 @@ from prefect.utilities.callables import parameter_schema
 
 from catalog.definition import Export
 from deployments.project import Project
+from flows.late import EXPECT_BY
 from flows.run import run
 
 #: The one schedule of an export; a slug lets it be patched in place instead of made anew. Where a deployment has
@@ -103,6 +104,8 @@ def _parameter_form() -> dict[str, Any]:
 
 def _tags(export: Export, data_type: str | None, project: Project) -> list[str]:
     tags = ["export", project.tag, f"database:{export.database}", f"type:{export.type}"]
+    if export.expect_by is not None:
+        tags.append(EXPECT_BY)
     return [*tags, f"data-type:{data_type}"] if data_type else tags
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from prefect.exceptions import ObjectNotFound
 
 from deployments.authoring import path_of
+from deployments.companions import keep_companions
 from deployments.ledger_view import end
 from deployments.lifecycle import require_status
 from deployments.workspace import Workspace
+from flows.late import EXPECT_BY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,9 @@ def delete_export(workspace: Workspace, export_id: str) -> Deleted:
     if deployment is not None:
         with suppress(ObjectNotFound):
             workspace.client.delete_deployment(deployment.id)
+        if EXPECT_BY in deployment.tags:
+            # Nobody need look at that time of day any more.
+            keep_companions(workspace)
     # Last: as long as it stands, a deletion that was interrupted can be asked for again.
     path = path_of(workspace.catalog, export_id)
     stood = path.exists()

@@ -72,8 +72,9 @@ def activate(workspace: Workspace, export_id: str, since: str | None = None) -> 
         )
     refuse_problems(workspace.catalog, export, activating=True)
     ensure_work_pool(workspace.client, workspace.project)
+    deployment = register_and_deploy(workspace, beginning_at(workspace, export, since))
     keep_companions(workspace)
-    return switch_on(workspace, register_and_deploy(workspace, beginning_at(workspace, export, since)), export)
+    return switch_on(workspace, deployment, export)
 
 
 def beginning_at(workspace: Workspace, export: Export, since: str | None) -> Export:

@@ -48,18 +48,18 @@ def _unreachable(message: str) -> ExportError:
     )
 
 
-def tagged_deployments(client: SyncPrefectClient, tag: str) -> list[DeploymentResponse]:
-    """Every export's deployment that carries `tag`."""
-    return [found for found in _with_tags(client, [tag]) if COMPANION not in found.tags]
+def tagged_deployments(client: SyncPrefectClient, *tags: str) -> list[DeploymentResponse]:
+    """Every export's deployment that carries all of `tags`."""
+    return [found for found in _with_tags(client, tags) if COMPANION not in found.tags]
 
 
 def companion_deployments(client: SyncPrefectClient, tag: str) -> list[DeploymentResponse]:
     """Every deployment that carries `tag` and is no export's."""
-    return _with_tags(client, [tag, COMPANION])
+    return _with_tags(client, (tag, COMPANION))
 
 
-def _with_tags(client: SyncPrefectClient, tags: list[str]) -> list[DeploymentResponse]:
-    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=tags))
+def _with_tags(client: SyncPrefectClient, tags: tuple[str, ...]) -> list[DeploymentResponse]:
+    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=list(tags)))
     found: list[DeploymentResponse] = []
     while True:
         page = client.read_deployments(deployment_filter=wanted, limit=PAGE, offset=len(found))

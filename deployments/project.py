@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 from prefect.utilities.templating import apply_values
 
 from catalog.errors import Code, ExportError
@@ -28,6 +29,12 @@ class Project:
     def tag(self) -> str:
         """The tag every deployment of this project carries; nothing without it is ever touched."""
         return f"project:{self.name}"
+
+    @property
+    def heartbeat_seconds(self) -> int:
+        """How often a run on a worker tells Prefect that it is alive."""
+        configured = self.job_variables.get("env", {}).get("PREFECT_FLOWS_HEARTBEAT_FREQUENCY")
+        return int(configured) if configured else int(PREFECT_FLOWS_HEARTBEAT_FREQUENCY.default())
 
 
 def load_project(path: Path = ROOT / "prefect.yaml") -> Project:

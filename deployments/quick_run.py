@@ -9,6 +9,7 @@ from uuid import UUID
 
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Pending, Scheduled
 
 from catalog.receipt import RunReport
@@ -72,5 +73,7 @@ def start_run(workspace: Workspace, export_id: str, *, detach: bool, span: Span 
 def run_here(workspace: Workspace, export_id: str, span: Span | None = None) -> RunReport:
     """Run the export in this process to its end and report it."""
     run = workspace.client.read_flow_run(UUID(start_run(workspace, export_id, detach=False, span=span)))
-    run_flow(export_flow(export_id), flow_run=run, parameters=run.parameters, return_type="state")
+    # As often as on a worker: a run that beats less often is taken for dead.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: workspace.project.heartbeat_seconds}):
+        run_flow(export_flow(export_id), flow_run=run, parameters=run.parameters, return_type="state")
     return report_of(workspace.client, workspace.ledger, export_id, workspace.client.read_flow_run(run.id))

@@ -21,11 +21,11 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from catalog.errors import Code, ExportError, from_state_message
+from catalog.errors import Code, ExportError
 from catalog.receipt import RunReport
 from deployments.prefect_api import PAGE
 from deployments.status import run_status
-from flows.run_report import Ending, draw
+from flows.run_report import Ending, draw, error_of
 from tasks.ledger import Attempt, Ledger
 
 _BEGUN = FlowRunFilterState(
@@ -116,7 +116,7 @@ def report_of(client: SyncPrefectClient, ledger: Ledger, export_id: str, run: Fl
     vanished = _vanished(ledger, export_id, run_id, running_since) if running_since is not None else None
     if vanished is not None:
         status = "failed"
-    error = vanished or (_error(run) if status == "failed" else None)
+    error = vanished or (error_of(run.state) if status == "failed" and run.state else None)
     message = (run.state.message or "") if run.state else ""
     return draw(ledger, export_id, run_id, Ending(status, started, ended, run.run_count, message, error))
 
@@ -164,17 +164,3 @@ def _last_attempt(client: SyncPrefectClient, run: FlowRun) -> tuple[datetime | N
 def _utc(moment: datetime | None) -> datetime | None:
     # Prefect answers with its own datetime class; reports hold the standard one.
     return datetime.fromtimestamp(moment.timestamp(), UTC) if moment else None
-
-
-def _error(run: FlowRun) -> tuple[Code, str, str | None]:
-    state = run.state
-    assert state is not None, "a run without a state has not failed"
-    code, message, hint = from_state_message(state.message or state.name or "")
-    if code is not None:
-        return code, message, hint
-    if state.type is StateType.CANCELLED:
-        return Code.CANCELLED, message, "relaunch it when it is wanted after all"
-    if state.type is StateType.CRASHED:
-        stopped = "termination signal" in message
-        return Code.STOPPED if stopped else Code.PROCESS_VANISHED, message, "relaunch, or wait for the next run"
-    return Code.INTERNAL, message, "see the run's log in the Prefect UI"

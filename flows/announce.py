@@ -16,7 +16,7 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.receipt import RunReport
 from catalog.report_text import body, subject
-from flows.report import secret_block
+from flows.report import attempt_at, secret_block
 from flows.run_report import Ending, draw, draw_without_ledger
 from tasks import notify
 from tasks.credentials import has_reference
@@ -41,14 +41,22 @@ def run_stopped(ledger: Ledger, export: Export, started_at: datetime, error: Exp
 def run_died(ledger: Ledger, export: Export, run_id: str) -> None:
     """Tell of another run that died at its work, which could not do so itself."""
     try:
-        attempts = ledger.attempts_of_run(run_id)
-        died = attempts[0]
+        died = ledger.attempts_of_run(run_id)[0]
         text = f"process {died.pid} on {died.host} ended without a word, and run {flow_run.id} went on with its work"
         why = (Code.PROCESS_VANISHED, text, "see which run delivered its window; if none did, relaunch")
-        ending = Ending("failed", died.began_at, died.ended_at, len(attempts), text, why)
-        _announce(export, draw(ledger, export.id, run_id, ending), notify.PATIENCE, registered=True)
+        ending = Ending("failed", died.began_at, died.ended_at, attempt_at(run_id, died.began_at), text, why)
+        other_ended(ledger, export, run_id, str(deployment.id), ending)
     except Exception as error:
         _warn(run_id, error)
+
+
+def other_ended(ledger: Ledger, export: Export, run_id: str, deployment_id: str, ending: Ending) -> bool:
+    """Tell how another run, of that deployment, ended; False when that was told already. Raises ExportError."""
+    if not _is_first(ledger, export, run_id, ending.attempts):
+        return False
+    report = draw(ledger, export.id, run_id, ending)
+    _announce(export, report, deployment_id, notify.PATIENCE, registered=True)
+    return True
 
 
 def _announce_own(
@@ -60,18 +68,28 @@ def _announce_own(
     try:
         try:
             registered: bool | None = ledger.definition(export.hash) is not None
+            # One that was never activated has no ledger to be written into.
+            if registered and not _is_first(ledger, export, run_id, ending.attempts):
+                return
             report = draw(ledger, export.id, run_id, ending)
         except ExportError:
             registered, report = None, draw_without_ledger(export.id, run_id, ending)
-        _announce(export, report, seconds, registered=registered)
+        _announce(export, report, deployment.id, seconds, registered=registered)
     except Exception as failure:
         _warn(run_id, failure)
 
 
-def _announce(export: Export, report: RunReport, seconds: float, *, registered: bool | None) -> None:
+def _is_first(ledger: Ledger, export: Export, run_id: str, attempt: int) -> bool:
+    """Whether nobody has told how this attempt of the run ended: it may be found dead from several sides."""
+    return ledger.tell_once(export.id, f"ended {run_id} {attempt}")
+
+
+def _announce(
+    export: Export, report: RunReport, deployment_id: str | None, seconds: float, *, registered: bool | None
+) -> None:
     """Tell Prefect, and whom the definition names if it is `registered`; None when the ledger cannot be asked."""
     try:
-        _emit(export, report)
+        _emit(export, report, deployment_id)
     except Exception as error:
         _warn(report.run_id, error)
     wanted = export.report
@@ -88,24 +106,24 @@ def _announce(export: Export, report: RunReport, seconds: float, *, registered: 
         get_run_logger().warning(warning)
 
 
-def _emit(export: Export, report: RunReport) -> None:
+def _emit(export: Export, report: RunReport, deployment_id: str | None) -> None:
     # Automations match labels, not payloads.
     labels = {"export.status": report.status, "export.error-code": report.error_code or ""}
     emit_event(
         FINISHED,
         resource={"prefect.resource.id": f"export.{export.id}", "prefect.resource.name": export.name, **labels},
-        related=_related(report.run_id),
+        related=_related(report.run_id, deployment_id),
         payload={**report.to_json(), "link": _link(report.run_id)},
     )
 
 
-def _related(run_id: str) -> list[dict[str, str]]:
+def _related(run_id: str, deployment_id: str | None) -> list[dict[str, str]]:
     """The run that ended and its deployment. Prefect would take whichever run tells of it for that run."""
     related = [(f"prefect.flow-run.{run_id}", "flow-run")]
     if run_id != str(flow_run.id):
         related.append((f"prefect.flow-run.{flow_run.id}", "found-by"))
-    if deployment.id:
-        related.append((f"prefect.deployment.{deployment.id}", "deployment"))
+    if deployment_id:
+        related.append((f"prefect.deployment.{deployment_id}", "deployment"))
     return [{"prefect.resource.id": found, "prefect.resource.role": role} for found, role in related]
 
 

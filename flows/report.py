@@ -67,6 +67,13 @@ def bury(dead_run_id: str, *, at_work_since: datetime, by: str) -> None:
         get_run_logger().warning("run %s could not be shown as crashed (%s)", dead_run_id, type(error).__name__)
 
 
+def attempt_at(run_id: str, moment: datetime) -> int:
+    """Which attempt of the run was at work at that moment, counted from 1 as Prefect does."""
+    with get_client(sync_client=True) as client:
+        states = client.read_flow_run_states(UUID(run_id))
+    return sum(state.is_running() and state.timestamp <= moment for state in states)
+
+
 def secret_block(name: str) -> str:
     """The value of a Prefect Secret block.
 

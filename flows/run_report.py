@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from catalog.errors import Code
+from prefect.client.schemas.objects import State
+
+from catalog.errors import Code, from_state_message
 from catalog.receipt import RunReport, RunStatus, rows_of
 from flows.report import notes
 from tasks.ledger import Ledger
@@ -66,6 +69,19 @@ def draw_without_ledger(export_id: str, run_id: str, ending: Ending) -> RunRepor
         notes=(),
         message=ending.message,
     )
+
+
+def error_of(state: State[Any]) -> tuple[Code, str, str | None]:
+    """(code, message, hint) of a run that ended in this state, which is not a good one."""
+    code, message, hint = from_state_message(state.message or state.name or "")
+    if code is not None:
+        return code, message, hint
+    if state.is_cancelled():
+        return Code.CANCELLED, message, "relaunch it when it is wanted after all"
+    if state.is_crashed():
+        stopped = "termination signal" in message
+        return Code.STOPPED if stopped else Code.PROCESS_VANISHED, message, "relaunch, or wait for the next run"
+    return Code.INTERNAL, message, "see the run's log in the Prefect UI"
 
 
 def _seconds(started: datetime | None, ended: datetime | None) -> float | None:

@@ -96,6 +96,7 @@ def prefect_worker(prefect: Workshop, prefect_url: str, prefect_home: Path) -> I
 def prefect(workshop: Workshop, prefect_url: str) -> Iterator[Workshop]:
     """A workshop with the tests' Prefect server; its exports' deployments are gone afterwards."""
     yield workshop
-    with prefect_api() as client:
-        for deployment in tagged_deployments(client, load_project().tag):
-            client.delete_deployment(deployment.id)
+    with open_workspace() as workspace:
+        for deployment in tagged_deployments(workspace.client, workspace.project.tag):
+            workspace.client.delete_deployment(deployment.id)
+        keep_companions(workspace)

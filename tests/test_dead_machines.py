@@ -7,15 +7,23 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from gated_source import GatedSource
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterTags,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import Cancelling, Scheduled
+from prefect.states import Cancelling, Crashed, Scheduled
 from prefect_server import QUIET, deployment_of, events_of, free_port
 from receivers import Webhook
 from workshop import Workshop
@@ -145,15 +153,77 @@ def test_what_a_dead_machine_left_is_delivered_by_the_next_run_at_once(
     assert (buried["status"], buried["error_code"]) == ("failed", "PROCESS_VANISHED")
     assert buried["delivered_by"] == survivor and buried["relaunchable"] is False
     assert len(prefect.files()) == 2
-    assert webhook.titles() == [
+    # Of the dead one the survivor tells, or the watch that was started by its crash: the first who comes to it.
+    told = prefect.wait_for(lambda: webhook.got if len(webhook.got) == 2 else None)
+    by_title = {message["title"]: message["message"] for message in told}
+    assert by_title.keys() == {
         f"[exports] {export_id} succeeded: {report['files'][0]['name']} and 1 more",
         f"[exports] {export_id} failed: PROCESS_VANISHED",
-    ]
-    assert f"run: {dead}\n" in webhook.got[1]["message"] and survivor in webhook.got[1]["message"]
+    }
+    of_dead = by_title[f"[exports] {export_id} failed: PROCESS_VANISHED"]
+    assert f"run: {dead}\n" in of_dead and survivor in of_dead
     (event,) = prefect.wait_for(lambda: events_of(f"prefect.flow-run.{dead}"))
     assert event["payload"]["run_id"] == dead and event["resource"]["export.error-code"] == "PROCESS_VANISHED"
     roles = {found["prefect.resource.role"]: found["prefect.resource.id"] for found in event["related"]}
-    assert (roles["flow-run"], roles["found-by"]) == (f"prefect.flow-run.{dead}", f"prefect.flow-run.{survivor}")
+    assert roles["flow-run"] == f"prefect.flow-run.{dead}" != roles["found-by"]
+    assert roles["deployment"] == f"prefect.deployment.{deployment_of(export_id).id}"
+
+
+def unfinished() -> list[str]:
+    """The project's runs, of exports and companions, that have begun or should have, and have not ended."""
+    alive = FlowRunFilterState(
+        type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind not in TERMINAL_STATES])
+    )
+    tags = DeploymentFilter(tags=DeploymentFilterTags(all_=[load_project().tag]))
+    due = FlowRunFilterExpectedStartTime(before_=datetime.now(UTC))
+    with prefect_api() as client:
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=alive, expected_start_time=due), deployment_filter=tags
+        )
+    return [f"{run.name}: {run.state_name}" for run in runs]
+
+
+def test_a_run_whose_machine_died_is_crashed_within_three_minutes_told_of_once_and_nothing_is_left_hanging(
+    prefect: Workshop, gated: GatedSource, prefect_url: str, prefect_home: Path, webhook: Webhook
+) -> None:
+    export_id = prefect.incremental(**CURSOR, **telling(webhook))
+    prefect.run("apply")
+    dead, _ = died_with_its_worker(prefect, gated, export_id, prefect_home, prefect_url)
+    assert state_of(dead)[0] is StateType.RUNNING
+    prefect.wait_for(lambda: state_of(dead)[0] is StateType.CRASHED, seconds=180)
+    assert state_of(dead)[1].startswith("PROCESS_VANISHED: ")
+    report = prefect.json("report", export_id, "--run", dead)
+    assert (report["status"], report["error_code"]) == ("failed", "PROCESS_VANISHED") and report["relaunchable"]
+    with a_worker(prefect_home, prefect_url):
+        prefect.wait_for(lambda: webhook.got)
+        survivor = due(export_id)
+        delivered = prefect.wait_for(lambda: prefect.ended(export_id, survivor))
+        prefect.wait_for(lambda: not unfinished())
+    assert delivered["status"] == "succeeded" and delivered["rows"] == 3 and len(prefect.files()) == 2
+    assert [title.split(": ")[0] for title in webhook.titles()] == [
+        f"[exports] {export_id} failed",
+        f"[exports] {export_id} succeeded",
+    ]
+    assert f"run: {dead}\n" in webhook.got[0]["message"] and "PROCESS_VANISHED: " in webhook.got[0]["message"]
+    (event,) = events_of(f"prefect.flow-run.{dead}")
+    assert event["resource"]["prefect.resource.id"] == f"export.{export_id}"
+    assert prefect.json("report", export_id, "--run", dead)["delivered_by"] == survivor
+    assert prefect.ledger.outstanding(export_id) == [] and not prefect.ledger.is_at_work(export_id)
+
+
+def test_a_run_that_is_taken_for_dead_and_is_at_work_is_shown_as_running_again(
+    prefect: Workshop, gated: GatedSource, prefect_worker: None, webhook: Webhook
+) -> None:
+    export_id = prefect.incremental(**CURSOR, **telling(webhook))
+    with gated.closed():
+        run_id, _ = in_the_middle(prefect, gated, export_id)
+        with prefect_api() as client:
+            client.set_flow_run_state(UUID(run_id), Crashed(message="no heartbeat"))
+        prefect.wait_for(lambda: state_of(run_id)[0] is StateType.RUNNING)
+    report = prefect.wait_for(lambda: prefect.ended(export_id, run_id))
+    assert report["status"] == "succeeded" and report["rows"] == 3
+    prefect.wait_for(lambda: not unfinished())
+    assert [title.split(": ")[0] for title in webhook.titles()] == [f"[exports] {export_id} succeeded"]
 
 
 def test_a_run_that_died_with_its_worker_can_be_relaunched_though_prefect_calls_it_running(

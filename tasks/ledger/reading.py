@@ -28,6 +28,7 @@ from tasks.ledger.records import (
     delivered_of,
     delivery_of,
     extracted_of,
+    moment_of,
     retained_of,
 )
 
@@ -55,6 +56,11 @@ class LedgerReading:
         """The definition of that hash, or None when it was never registered."""
         rows = self._read(select(tables.definition.c.json).filter_by(hash=digest))
         return Export.model_validate(json.loads(rows[0]["json"])) if rows else None
+
+    def registered_at(self, digest: str) -> datetime | None:
+        """When the definition of that hash was registered, or None when it never was."""
+        rows = self._read(select(tables.definition.c.registered_at).filter_by(hash=digest))
+        return moment_of(rows[0]["registered_at"]) if rows else None
 
     def window_of_run(self, run_id: str) -> Window | None:
         """The run's own window, or None when it was allotted none."""
@@ -230,6 +236,21 @@ class LedgerReading:
         query = select(tables.delivery.c.committed_by).join(tables.window).where(tables.window.c.run_id == run_id)
         found = [row["committed_by"] for row in self._read(query.order_by(tables.delivery.c.updated_at))]
         return found[-1] if found and all(found) else None
+
+    def first_delivery(self, export_id: str, since: datetime, until: datetime) -> datetime | None:
+        """When the first window with a logical time in `[since, until]` had been delivered to all its targets.
+
+        Delivered is also a window that had nothing to deliver. None when there is none; backfills do not count.
+        """
+        delivery, window = tables.delivery.c, tables.window.c
+        query = select(delivery.window, delivery.state, delivery.updated_at).join(tables.window)
+        query = query.where(window.export == export_id, window.kind != "backfill", of_this_export(export_id))
+        settled: dict[str, list[tuple[bool, str]]] = {}
+        for row in self._read(query.where(window.logical_time.between(instant(since), instant(until)))):
+            done = row["state"] in (State.COMMITTED, State.EMPTY)
+            settled.setdefault(row["window"], []).append((done, row["updated_at"]))
+        whole = [max(at for _, at in parts) for parts in settled.values() if all(done for done, _ in parts)]
+        return moment_of(min(whole, default=None))
 
     def _delivered(self, condition: Any) -> list[DeliveredFile]:
         delivery, extraction, window = tables.delivery.c, tables.extraction.c, tables.window.c

@@ -77,6 +77,14 @@ class Ledger(LedgerReading):
             refuse_old(connection, export.id, seen)
             return allot(connection, export, run_id, logical_time, explicit, frontier)
 
+    def tell_once(self, export_id: str, what: str) -> bool:
+        """Whether nobody has told of `what` (at most 200 characters) yet: then it is the caller's to tell."""
+        with writing(self.engine, lock=export_id) as connection:
+            if connection.execute(select(tables.told).filter_by(what=what)).first() is not None:
+                return False
+            connection.execute(insert(tables.told).values(what=what, told_at=now_text()))
+            return True
+
     def open_generation(self, export_id: str, start: Bounds) -> int:
         """The export's next window begins at `start.low` (None: the beginning), whatever came before.
 

@@ -124,6 +124,14 @@ attempt = Table(
     Index("attempt_run", "run_id"),
 )
 
+#: What people have been told of, so that nobody is told twice. Since version 5.
+told = Table(
+    "told",
+    METADATA,
+    Column("what", String(200), primary_key=True),
+    Column("told_at", String(32), nullable=False),
+)
+
 #: One row: which version of these tables stands in the database, and the ledger's own id, which a copy keeps.
 schema_version = Table(
     "schema_version",
@@ -131,4 +139,4 @@ schema_version = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("ledger_id", String(32)),
 )
-VERSION = 4
+VERSION = 5
