@@ -207,7 +207,7 @@ def test_parquet_keeps_the_types_of_columns_that_stay_and_takes_new_ones_from_th
 def test_a_new_column_is_what_it_is_whatever_the_first_batch_holds(
     workshop: Workshop, custom_modules: CustomModules, first: str
 ) -> None:
-    rows = "made[made['id'] > 10_000]" if first == "no rows" else "made"
+    rows, dtype = ("made[made['id'] > 10_000]", "object") if first == "no rows" else ("made", "Int64")
     custom_modules.write(
         f"m_{workshop.suffix}",
         f"""
@@ -215,7 +215,8 @@ def test_a_new_column_is_what_it_is_whatever_the_first_batch_holds(
 
         def late(batch):
             made = batch[["id"]].copy()
-            made["double"] = pd.array([None if each <= 10_000 else 2 * each for each in batch["id"]], dtype="Int64")
+            double = [None if each <= 10_000 else 2 * each for each in batch["id"]]
+            made["double"] = pd.Series(double, dtype="{dtype}")
             return {rows}
         """,
     )
