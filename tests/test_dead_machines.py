@@ -14,8 +14,6 @@ from uuid import UUID
 
 from gated_source import GatedSource
 from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterTags,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
     FlowRunFilterState,
@@ -169,18 +167,16 @@ def test_what_a_dead_machine_left_is_delivered_by_the_next_run_at_once(
     assert roles["deployment"] == f"prefect.deployment.{deployment_of(export_id).id}"
 
 
-def unfinished() -> list[str]:
-    """The project's runs, of exports and companions, that have begun or should have, and have not ended."""
+def unfinished(export_id: str, crashed: str) -> list[str]:
+    """The export's runs, and those of the watch that were to tell of the crashed one, that should have ended."""
     alive = FlowRunFilterState(
         type=FlowRunFilterStateType(any_=[kind for kind in StateType if kind not in TERMINAL_STATES])
     )
-    tags = DeploymentFilter(tags=DeploymentFilterTags(all_=[load_project().tag]))
-    due = FlowRunFilterExpectedStartTime(before_=datetime.now(UTC))
+    due, export = FlowRunFilterExpectedStartTime(before_=datetime.now(UTC)), deployment_of(export_id).id
     with prefect_api() as client:
-        runs = client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(state=alive, expected_start_time=due), deployment_filter=tags
-        )
-    return [f"{run.name}: {run.state_name}" for run in runs]
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(state=alive, expected_start_time=due))
+    ours = [run for run in runs if run.deployment_id == export or run.parameters.get("crashed_run") == crashed]
+    return [f"{run.name}: {run.state_name}" for run in ours]
 
 
 def test_a_run_whose_machine_died_is_crashed_within_three_minutes_told_of_once_and_nothing_is_left_hanging(
@@ -198,7 +194,7 @@ def test_a_run_whose_machine_died_is_crashed_within_three_minutes_told_of_once_a
         prefect.wait_for(lambda: webhook.got)
         survivor = due(export_id)
         delivered = prefect.wait_for(lambda: prefect.ended(export_id, survivor))
-        prefect.wait_for(lambda: not unfinished())
+        prefect.wait_for(lambda: not unfinished(export_id, dead))
     assert delivered["status"] == "succeeded" and delivered["rows"] == 3 and len(prefect.files()) == 2
     assert [title.split(": ")[0] for title in webhook.titles()] == [
         f"[exports] {export_id} failed",
@@ -222,7 +218,7 @@ def test_a_run_that_is_taken_for_dead_and_is_at_work_is_shown_as_running_again(
         prefect.wait_for(lambda: state_of(run_id)[0] is StateType.RUNNING)
     report = prefect.wait_for(lambda: prefect.ended(export_id, run_id))
     assert report["status"] == "succeeded" and report["rows"] == 3
-    prefect.wait_for(lambda: not unfinished())
+    prefect.wait_for(lambda: not unfinished(export_id, run_id))
     assert [title.split(": ")[0] for title in webhook.titles()] == [f"[exports] {export_id} succeeded"]
 
 

@@ -39,10 +39,12 @@ def test_start_runs_server_and_worker_until_it_is_ended(
             workshop.wait_for(lambda: note.exists() or everything.poll() is not None)
             assert everything.poll() is None, everything.communicate()
             api = json.loads(note.read_text())["api"]
-            assert {found["name"] for found in httpx.post(f"{api}/automations/filter", json={}).json()} == {
-                f"manage-exports: {what}"
-                for what in ("runs that died", "runs that never began", "tell of crashed runs")
-            }
+            names = {"runs that died", "runs that never began", "tell of crashed runs"}
+
+            def automations() -> set[str]:
+                return {found["name"] for found in httpx.post(f"{api}/automations/filter", json={}).json()}
+
+            workshop.wait_for(lambda: automations() == {f"manage-exports: {name}" for name in names})
             # No server is named here: the other commands find the one that runs.
             handed = subprocess.run([*COMMAND, "run", export_id, "--detach", "--json"], env=alone, capture_output=True)
             run_id = json.loads(handed.stdout)["run_id"]
