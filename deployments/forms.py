@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from prefect import Flow, flow
+from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.errors import Remedy
@@ -24,7 +24,7 @@ from deployments.trying import TriedTarget, try_targets
 from deployments.workspace import Workspace
 
 
-@flow(name="exports-check", flow_run_name="check", persist_result=False)
+@flow(name="check", flow_run_name="check", persist_result=False)
 def check(ids: tuple[str, ...] = (), connect: bool = False) -> State[Any]:
     """Find what is wrong with the definitions before anything runs.
 
@@ -35,7 +35,7 @@ def check(ids: tuple[str, ...] = (), connect: bool = False) -> State[Any]:
     return answered("exports-check", lambda workspace: _check(workspace, list(ids) or None, connect))
 
 
-@flow(name="exports-copy", flow_run_name="copy {id} to {new_id}", persist_result=False)
+@flow(name="copy", flow_run_name="copy {id} to {new_id}", persist_result=False)
 def copy(id: str, new_id: str, name: str = "") -> State[Any]:
     """Begin a new draft from an export: everything but its watermark and its runs.
 
@@ -47,7 +47,7 @@ def copy(id: str, new_id: str, name: str = "") -> State[Any]:
     return answered("exports-copy", lambda workspace: _copy(workspace, id, new_id, name or None))
 
 
-@flow(name="exports-unschedule", flow_run_name="unschedule {id}", persist_result=False)
+@flow(name="unschedule", flow_run_name="unschedule {id}", persist_result=False)
 def unschedule(id: str) -> State[Any]:
     """Switch an export's schedule off and remove every run that has not started, late ones too.
 
@@ -57,7 +57,7 @@ def unschedule(id: str) -> State[Any]:
     return answered("exports-unschedule", lambda workspace: _unschedule(workspace, id))
 
 
-@flow(name="exports-download", flow_run_name="download {id}", persist_result=False)
+@flow(name="download", flow_run_name="download {id}", persist_result=False)
 def download(id: str, run: str = "") -> State[Any]:
     """Say where the file of a finished one shot is, and give a link to it where its target has such.
 
@@ -68,7 +68,7 @@ def download(id: str, run: str = "") -> State[Any]:
     return answered("exports-download", lambda workspace: _download(workspace, id, run or None))
 
 
-@flow(name="exports-apply", flow_run_name="apply the catalog", persist_result=False)
+@flow(name="apply", flow_run_name="apply the catalog", persist_result=False)
 def apply(dry_run: bool = True, activate_new: bool = False, since: str = "") -> State[Any]:
     """Bring Prefect to the catalog: new exports are deployed, edited ones updated, those that left it removed.
 
@@ -78,10 +78,6 @@ def apply(dry_run: bool = True, activate_new: bool = False, since: str = "") -> 
         since: Where an export begins whose source or cursor was changed: start, now, or a moment as 2026-11-01T00:00.
     """
     return answered("exports-apply", lambda workspace: _apply(workspace, dry_run, activate_new, since or None))
-
-
-#: In the order in which they are shown.
-FORMS: tuple[Flow[..., Any], ...] = (check, copy, unschedule, download, apply)
 
 
 def _check(workspace: Workspace, ids: list[str] | None, connect: bool) -> Answer:
@@ -127,7 +123,7 @@ def _copy(workspace: Workspace, export_id: str, new_id: str, name: str | None) -
     host, text = socket.gethostname(), written.path.read_text(encoding="utf-8")
     full = (
         f"# {written.export.name}\n\nA copy of `{export_id}`, a draft so far. Its definition stands in "
-        f"`{written.path}` on `{host}`: edit it there, run `exports-apply`, then switch its deployment on.\n\n"
+        f"`{written.path}` on `{host}`: edit it there, run the form `apply`, then switch its deployment on.\n\n"
         f"```yaml\n{text}```\n"
     )
     return Answer(f"{new_id} is a draft named {written.export.name!r}", full)
