@@ -38,7 +38,8 @@ class PrefectUi:
             option = self.page.get_by_role("option").get_by_text(tag, exact=True)
             with self.page.expect_response(lambda answer: answer.url.endswith("/deployments/paginate")):
                 option.click()
-        self.page.keyboard.press("Escape")
+        # A click beside it closes the filter.
+        self.page.get_by_text("Items per page").click()
         return self._names().all_inner_texts()
 
     def _all_deployments(self) -> None:
