@@ -93,6 +93,7 @@ class PrefectUi:
     def _started(self, button: Locator) -> str:
         with self.page.expect_response(lambda answer: answer.url.endswith("/create_flow_run")) as answered:
             button.click()
+        assert answered.value.ok, answered.value.text()
         run_id: str = answered.value.json()["id"]
         return run_id
 
