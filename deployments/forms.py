@@ -4,7 +4,7 @@ They run on a worker and so with its catalog; each calls the function that the c
 """
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prefect import flow
@@ -18,6 +18,7 @@ from deployments.authoring import copy_export
 from deployments.carry_out import carry_out, differences
 from deployments.checking import check as check_exports
 from deployments.download import LINK_SECONDS, locate
+from deployments.lifecycle import lost_by_unscheduling
 from deployments.lifecycle import unschedule as unschedule_export
 from deployments.plan import Difference
 from deployments.trying import TriedTarget, try_targets
@@ -48,13 +49,16 @@ def copy(id: str, new_id: str, name: str = "") -> State[Any]:
 
 
 @flow(name="unschedule", flow_run_name="unschedule {id}", persist_result=False)
-def unschedule(id: str) -> State[Any]:
+def unschedule(id: str, convert: bool = False) -> State[Any]:
     """Switch an export's schedule off and remove every run that has not started, late ones too.
 
     Args:
         id: The export. It is a draft afterwards; its watermark stays, so activating it again leaves no gap.
+        convert: Needed for an incremental_custom export, which becomes a standard incremental one for good: its
+            transform and its column order are lost, in the catalog too. Without this, it is refused, and what it would
+            lose is said.
     """
-    return answered("exports-unschedule", lambda workspace: _unschedule(workspace, id))
+    return answered("exports-unschedule", lambda workspace: _unschedule(workspace, id, convert))
 
 
 @flow(name="download", flow_run_name="download {id}", persist_result=False)
@@ -126,13 +130,20 @@ def _copy(workspace: Workspace, export_id: str, new_id: str, name: str | None) -
         f"`{written.path}` on `{host}`: edit it there, run the form `apply`, then switch its deployment on.\n\n"
         f"```yaml\n{text}```\n"
     )
+    if written.differences:
+        full += f"\nIt is the standard equivalent of `{export_id}`, without:\n\n{_list(written.differences)}\n"
     return Answer(f"{new_id} is a draft named {written.export.name!r}", full)
 
 
-def _unschedule(workspace: Workspace, export_id: str) -> Answer:
-    removed = unschedule_export(workspace, export_id)
+def _unschedule(workspace: Workspace, export_id: str, convert: bool) -> Answer:
+    lost = lost_by_unscheduling(workspace, export_id)
+    removed = unschedule_export(workspace, export_id, convert=convert)
     line = f"{export_id} is a draft again; {_count(removed, 'waiting run')} removed"
-    return Answer(line, f"# {export_id}\n\n{line}. Its watermark stays: what comes meanwhile is in the next window.")
+    stays = "Its watermark stays: what comes meanwhile is in the next window."
+    if lost:
+        line = f"{line}; it is a standard incremental export now"
+    without = f"\n\nIt lost:\n\n{_list(lost)}" if lost else ""
+    return Answer(line, f"# {export_id}\n\n{line}. {stays}{without}")
 
 
 def _download(workspace: Workspace, export_id: str, run_id: str | None) -> Answer:
@@ -171,6 +182,10 @@ def _differences(found: Sequence[Difference]) -> str:
         for each in found
     ]
     return table(("change", "export", "what differs", "now"), rows)
+
+
+def _list(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
 
 
 def _count(number: int, of: str) -> str:

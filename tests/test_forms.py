@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from custom_modules import customised
 from prefect import Flow
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import State
@@ -94,6 +95,20 @@ def test_unschedule_makes_a_draft_and_refuses_one(prefect: Workshop) -> None:
     assert status_of(prefect, export_id) == "draft" and waiting not in str(prefect.json("runs", export_id))
     kind, message, full = outcome(forms.unschedule, id=export_id)
     assert kind == "FAILED" and message.startswith("STATUS_REFUSED: ") and "| code | STATUS_REFUSED |" in full
+
+
+def test_unschedule_converts_when_asked_and_says_what_is_lost(prefect: Workshop, module: str) -> None:
+    export_id = customised(prefect, module, schedule=NIGHTLY)
+    prefect.run("activate", export_id)
+    _, message, full = outcome(forms.copy, id=export_id, new_id=prefect.id("copied"))
+    assert f"- rows pass through {module}:upper" in full and "is a draft" in message
+    kind, message, _ = outcome(forms.unschedule, id=export_id)
+    assert kind == "FAILED" and message.startswith("STATUS_REFUSED: ") and f"{module}:upper" in message
+    assert status_of(prefect, export_id) == "scheduled" and prefect.load(export_id).type == "incremental_custom"
+    kind, message, full = outcome(forms.unschedule, id=export_id, convert=True)
+    assert kind == "COMPLETED" and message.endswith("it is a standard incremental export now")
+    assert f"- rows pass through {module}:upper" in full
+    assert status_of(prefect, export_id) == "draft" and prefect.load(export_id).type == "incremental"
 
 
 def test_download_says_where_the_file_is_while_it_is_there(prefect: Workshop) -> None:
