@@ -31,17 +31,22 @@ from deployments.project import Project
 from deployments.workspace import Workspace
 from flows.late import EXPECT_BY
 
+#: Marks the companions that a person starts, so that one click on a tag shows them all.
+ACTION = "export-actions"
+
 
 @dataclass(frozen=True, slots=True)
 class Companion:
     """A flow to deploy, as `module.function`, and its schedules by slug; see DeploymentSpec for the slugs.
 
     The flow's own name, docstring and signature become the deployment's name, description and parameter form.
-    The schedules follow from the definitions that expect a file by a time of day.
+    The schedules follow from the definitions that expect a file by a time of day. `tags` are added to those that every
+    companion has.
     """
 
     entrypoint: str
     schedules: Callable[[Iterable[Export]], dict[str, CronSchedule]] = lambda expecting: {}
+    tags: tuple[str, ...] = ()
 
 
 def _at_each_deadline(expecting: Iterable[Export]) -> dict[str, CronSchedule]:
@@ -54,7 +59,14 @@ def _at_each_deadline(expecting: Iterable[Export]) -> dict[str, CronSchedule]:
 
 
 #: Named by where they are, as a worker loads them: what they do may itself bring companions into step.
-COMPANIONS: tuple[Companion, ...] = (Companion("flows.watch.watch", _at_each_deadline),)
+COMPANIONS: tuple[Companion, ...] = (
+    Companion("flows.watch.watch", _at_each_deadline),
+    Companion("deployments.forms.check", tags=(ACTION,)),
+    Companion("deployments.forms.copy", tags=(ACTION,)),
+    Companion("deployments.forms.unschedule", tags=(ACTION,)),
+    Companion("deployments.forms.download", tags=(ACTION,)),
+    Companion("deployments.forms.apply", tags=(ACTION,)),
+)
 
 
 def companion_spec(companion: Companion, project: Project, expecting: Iterable[Export]) -> DeploymentSpec:
@@ -67,8 +79,9 @@ def companion_spec(companion: Companion, project: Project, expecting: Iterable[E
         name=f"{project.name}-{flow.name}",
         entrypoint=companion.entrypoint,
         version=None,
-        description=cleandoc(flow.fn.__doc__ or ""),
-        tags=sorted([project.tag, COMPANION]),
+        # What the parameters mean stands in the form, each at its own.
+        description=cleandoc(flow.fn.__doc__ or "").partition("\n\nArgs:\n")[0],
+        tags=sorted([project.tag, COMPANION, *companion.tags]),
         parameters={},
         parameter_schema=parameter_schema(flow).model_dump(mode="json"),
         pull_steps=project.pull_steps,

@@ -1,9 +1,10 @@
-"""The file of a finished one shot, brought from its target to the person's own computer."""
+"""The file of a finished one shot: brought from its target to the person's own computer, or shown where it is."""
 
 from __future__ import annotations
 
 import hashlib
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.errors import Code, ExportError
@@ -17,6 +18,17 @@ from flows.report import secret_block
 from tasks import deliver
 from tasks.publish import Publisher
 
+#: How long a link to a file is good.
+LINK_SECONDS = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A file that its target still has; `link` fetches it without a login, where the target can make such."""
+
+    file: DeliveredFile
+    link: str | None
+
 
 def download(workspace: Workspace, export_id: str, folder: Path, run_id: str | None = None) -> list[Path]:
     """Every file of the newest run, or of the given one, into `folder`, which is there; byte for byte as delivered.
@@ -24,6 +36,21 @@ def download(workspace: Workspace, export_id: str, folder: Path, run_id: str | N
     Raises ExportError STATUS_REFUSED for all but finished one shots, FILE_GONE when no target has the file any more,
     FILE_EXISTS for one that is in the folder already.
     """
+    window, files = _files(workspace, export_id, run_id)
+    return [_bring(window, copies, folder) for copies in files]
+
+
+def locate(workspace: Workspace, export_id: str, run_id: str | None = None) -> list[Located]:
+    """Where every file of the newest run, or of the given one, is, byte for byte as delivered.
+
+    Raises ExportError STATUS_REFUSED for all but finished one shots, FILE_GONE when no target has the file any more.
+    """
+    window, files = _files(workspace, export_id, run_id)
+    return [_locate(window, copies) for copies in files]
+
+
+def _files(workspace: Workspace, export_id: str, run_id: str | None) -> tuple[Window, list[list[DeliveredFile]]]:
+    """The run's window, and for each file of it its copies on the targets."""
     _require_finished_one_shot(workspace, export_id)
     run = find_run(workspace.client, export_id, workspace.project.tag, run_id)
     window = workspace.ledger.window_of_run(str(run.id))
@@ -38,7 +65,7 @@ def download(workspace: Workspace, export_id: str, folder: Path, run_id: str | N
     by_name: dict[str, list[DeliveredFile]] = {}
     for file in files:
         by_name.setdefault(file.name, []).append(file)
-    return [_bring(window, copies, folder) for copies in by_name.values()]
+    return window, list(by_name.values())
 
 
 def _require_finished_one_shot(workspace: Workspace, export_id: str) -> None:
@@ -65,8 +92,21 @@ def _bring(window: Window, copies: list[DeliveredFile], folder: Path) -> Path:
         with closing(deliver.publisher_of(copy.target, secret_block)) as publisher:
             if _fetch(publisher, window.folder, copy, path):
                 return path
+    raise _gone(window, copies)
+
+
+def _locate(window: Window, copies: list[DeliveredFile]) -> Located:
+    for copy in copies:
+        with closing(deliver.publisher_of(copy.target, secret_block)) as publisher:
+            found = publisher.stat(window.folder, copy.name)
+            if found is not None and found.size == copy.bytes and found.sha256() == copy.sha256:
+                return Located(copy, publisher.link(window.folder, copy.name, LINK_SECONDS))
+    raise _gone(window, copies)
+
+
+def _gone(window: Window, copies: list[DeliveredFile]) -> ExportError:
     where = ", ".join(copy.path for copy in copies)
-    raise ExportError(
+    return ExportError(
         Code.FILE_GONE,
         f"{where} is not there any more, or holds other bytes than were delivered",
         f"ask who took it; or make the extract again with `exports copy {window.export} NEW_ID`",

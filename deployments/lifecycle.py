@@ -170,7 +170,7 @@ def unschedule(workspace: Workspace, export_id: str, *, convert: bool = False) -
             Code.STATUS_REFUSED,
             f"export {export_id} is incremental_custom: unscheduling turns it into a standard incremental export for "
             f"good, and it loses: {'; '.join(lost)}",
-            f"say that this is wanted, as `exports unschedule {export_id} --yes` does",
+            f"say that this is wanted: `exports unschedule {export_id} --yes`, or `convert` in the form",
             export=export_id,
         )
     client, deployment, running = workspace.client, workspace.deployment(export_id), _deployed(workspace, export_id)

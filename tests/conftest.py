@@ -9,6 +9,7 @@ import pytest
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
 from azure_server import azurite
+from browser import ui
 from custom_modules import custom_modules, module
 from debian_ftp_servers import debian_ftp_servers
 from ftp_server import authority, ftp_servers
@@ -64,6 +65,7 @@ __all__ = [
     "ssh_keys",
     "stranger",
     "threads",
+    "ui",
     "webdav_servers",
     "webhook",
     "workshop",

@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import pytest
 import typer
+from prefect.utilities.importtools import import_object
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -13,6 +14,7 @@ from catalog.connections import Database, SigningKey, Target
 from catalog.definition import Export
 from catalog.errors import Code, Remedy
 from catalog.naming import FIELDS, example
+from deployments.companions import ACTION, COMPANIONS
 from manage.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,6 +97,20 @@ def test_every_variable_is_documented() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "catalog").glob("*.py"))
     for name in set(re.findall(r"\bEXPORTS_[A-Z]+\b", source)):
         assert f"`{name}`" in DOCS["running.md"], name
+
+
+def test_every_form_is_documented_with_its_fields() -> None:
+    forms = [import_object(companion.entrypoint) for companion in COMPANIONS if ACTION in companion.tags]
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)$", DOCS["prefect_ui.md"], re.MULTILINE))
+    assert set(rows) == {form.name for form in forms}
+    for form in forms:
+        for field in form.parameters.properties:
+            assert f"`{field}`" in rows[form.name], (form.name, field)
+
+
+def test_every_picture_is_shown_somewhere() -> None:
+    shown = set(re.findall(r"pictures/(\w+\.png)", "\n".join(DOCS.values())))
+    assert shown == {path.name for path in (ROOT / "docs" / "pictures").glob("*.png")}
 
 
 @pytest.mark.parametrize("name", DOCS)

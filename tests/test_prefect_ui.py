@@ -1,14 +1,11 @@
 """The Prefect UI as a face of ours, in a real browser."""
 
 import os
-import shutil
 import signal
-from collections.abc import Iterator
 from uuid import UUID
 
-import pytest
+from browser import PrefectUi
 from gated_source import GatedSource
-from playwright.sync_api import Page, sync_playwright
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from workshop import Workshop
 
@@ -16,31 +13,15 @@ from catalog.windows import Window
 from deployments.prefect_api import prefect_api
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """A page in headless Chromium; on a machine without one there is nothing to click with."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail("a Chromium is needed here: .ci/run installs it")
-        pytest.skip("there is no Chromium on this machine")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*arguments, "--disable-sync"])
-        yield browser.new_page(viewport={"width": 1280, "height": 900})
-        browser.close()
-
-
-def retry(page: Page, prefect_url: str, run_id: str, window: Window) -> None:
-    """What a person clicks on the page of a run."""
-    page.goto(f"{prefect_url.removesuffix('/api')}/runs/flow-run/{run_id}")
-    page.get_by_text(window.file_name).first.wait_for()
-    page.get_by_role("button", name="Retry", exact=True).first.click()
-    page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+def retry(ui: PrefectUi, run_id: str, window: Window) -> None:
+    """What a person clicks on the page of a run, which is named after its file."""
+    ui.run(run_id)
+    ui.see(window.file_name)
+    ui.retry()
 
 
 def test_retry_in_the_ui_delivers_the_same_window_under_the_same_name(
-    prefect: Workshop, prefect_url: str, prefect_worker: None, page: Page
+    prefect: Workshop, prefect_worker: None, ui: PrefectUi
 ) -> None:
     prefect.sqlite()
     export_id = prefect.incremental()
@@ -51,7 +32,7 @@ def test_retry_in_the_ui_delivers_the_same_window_under_the_same_name(
     (window,) = prefect.ledger.windows(export_id)
 
     prefect.drop.mkdir()
-    retry(page, prefect_url, run_id, window)
+    retry(ui, run_id, window)
 
     report = prefect.wait_for(lambda: prefect.ended(export_id, run_id, attempts=2))
     assert report["status"] == "succeeded" and report["attempts"] == 2 and report["rows"] == 3
@@ -66,7 +47,7 @@ def worker_has_told(run_id: str) -> bool:
 
 
 def test_retry_of_a_killed_run_delivers_its_window_and_retry_of_a_completed_one_nothing(
-    prefect: Workshop, gated: GatedSource, prefect_url: str, prefect_worker: None, page: Page
+    prefect: Workshop, gated: GatedSource, prefect_worker: None, ui: PrefectUi
 ) -> None:
     export_id = prefect.incremental(cursor={"lookback": "0s"})
     with gated.closed():
@@ -79,13 +60,13 @@ def test_retry_of_a_killed_run_delivers_its_window_and_retry_of_a_completed_one_
     (window,) = prefect.ledger.windows(export_id)
     gated.add(4, "2026-01-04 08:00")
 
-    retry(page, prefect_url, run_id, window)
+    retry(ui, run_id, window)
     delivered = prefect.wait_for(lambda: prefect.ended(export_id, run_id, attempts=2))
     assert delivered["status"] == "succeeded" and delivered["window"] == killed["window"]
     assert list(prefect.files()) == [window.file_name]
     (prefect.drop / window.file_name).unlink()  # its consumer took it
 
-    retry(page, prefect_url, run_id, window)
+    retry(ui, run_id, window)
     again = prefect.wait_for(lambda: prefect.ended(export_id, run_id, attempts=3))
     assert again["status"] == "succeeded" and again["window"] == killed["window"] and prefect.files() == {}
     assert again["message"] == f"{delivered['message']}; nothing was left to do"

@@ -42,10 +42,10 @@ def run_demo() -> list[RunReport]:
 
 
 def serve_demo() -> None:
-    """Start the finished demo's Prefect server again and keep it until ctrl-c."""
+    """Start the finished demo's Prefect server again, and a worker for what is started in its UI, until ctrl-c."""
     if not (_FOLDER / "prefect").exists():
         raise ExportError(Code.EXPORT_UNKNOWN, "there is no finished demo to look at", "run `make demo` first")
-    with _demo_places(), _prefect() as api:
+    with _demo_places(), _prefect() as api, worker(api, "exports", {}, _FOLDER / "logs" / "worker.log"):
         _where_to_look(api.removesuffix("/api"))
         try:
             while True:

@@ -84,6 +84,10 @@ class Publisher(Protocol):
     def address(self, folder: str, name: str) -> str:
         """The whole address of a file, for people."""
 
+    def link(self, folder: str, name: str, seconds: int) -> str | None:
+        """A web address that fetches the file for so many seconds, for whoever has it; None where there is none."""
+        return None
+
 
 def file_exists(publisher: Publisher, folder: str, name: str) -> ExportError:
     """What a publisher raises when the final name is taken."""

@@ -131,6 +131,14 @@ class S3Publisher(Publisher):
         upload = _UPLOAD.fullmatch(name)
         return "/".join(part for part in (self.identity, folder, upload["temp"] if upload else name) if part)
 
+    def link(self, folder: str, name: str, seconds: int) -> str:
+        """A presigned URL: it names the key's id, and its signature is good for this object only."""
+        with self._use("link to", folder, name) as connection:
+            url: str = connection.patient.generate_presigned_url(
+                "get_object", Params=self._where(folder, name), ExpiresIn=seconds
+            )
+            return url
+
     def close(self) -> None:
         """Close the connections, if there are any."""
         if self._connection is not None:

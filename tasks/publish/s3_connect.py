@@ -41,6 +41,8 @@ class Connection:
             connect_timeout=self._timeouts.connect,
             read_timeout=self._timeouts.answer,
             tcp_keepalive=True,
+            # For links; botocore would sign them the old way, which new regions and buckets with KMS refuse.
+            signature_version="s3v4",
             retries={"mode": "standard", "total_max_attempts": tries},
             # Every part is sent with its MD5, which every server knows; not all know the newer checksums.
             request_checksum_calculation="when_required",
