@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from prefect._internal.schemas import validators
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -48,9 +48,11 @@ def _unreachable(message: str) -> ExportError:
     )
 
 
-def tagged_deployments(client: SyncPrefectClient, *tags: str) -> list[DeploymentResponse]:
-    """Every export's deployment that carries all of `tags`."""
-    return [found for found in _with_tags(client, tags) if COMPANION not in found.tags]
+def tagged_deployments(
+    client: SyncPrefectClient, *tags: str, names: Collection[str] | None = None
+) -> list[DeploymentResponse]:
+    """Every export's deployment that carries all of `tags`, or those of them with these names."""
+    return [found for found in _with_tags(client, tags, names) if COMPANION not in found.tags]
 
 
 def companion_deployments(client: SyncPrefectClient, tag: str) -> list[DeploymentResponse]:
@@ -58,8 +60,11 @@ def companion_deployments(client: SyncPrefectClient, tag: str) -> list[Deploymen
     return _with_tags(client, (tag, COMPANION))
 
 
-def _with_tags(client: SyncPrefectClient, tags: tuple[str, ...]) -> list[DeploymentResponse]:
-    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=list(tags)))
+def _with_tags(
+    client: SyncPrefectClient, tags: tuple[str, ...], names: Collection[str] | None = None
+) -> list[DeploymentResponse]:
+    named = None if names is None else DeploymentFilterName(any_=sorted(names))
+    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=list(tags)), name=named)
     found: list[DeploymentResponse] = []
     while True:
         page = client.read_deployments(deployment_filter=wanted, limit=PAGE, offset=len(found))

@@ -90,24 +90,32 @@ def list_command(
     data_type: Annotated[str | None, typer.Option(help="Only this data type.")] = None,
     type_: Annotated[str | None, typer.Option("--type", help="Only this export type.")] = None,
     status: Annotated[str | None, typer.Option(help="draft, scheduled, in_progress or finished.")] = None,
+    sort: Annotated[
+        str, typer.Option(help="name; next: what runs soonest; last: what ended last; status: what is in progress.")
+    ] = "name",
     json: Json = False,
 ) -> None:
     """List the exports with their status, next and last run."""
     from catalog.definition import EXPORT_TYPES
-    from deployments.listing import STATUSES, Filters, list_exports
+    from deployments.listing import SORTS, STATUSES, Filters, list_exports
 
     if status is not None and status not in STATUSES:
         raise typer.BadParameter(f"{status} is none of {', '.join(STATUSES)}", param_hint="--status")
     if type_ is not None and type_ not in EXPORT_TYPES:
         raise typer.BadParameter(f"{type_} is none of {', '.join(EXPORT_TYPES)}", param_hint="--type")
+    if sort not in SORTS:
+        raise typer.BadParameter(f"{sort} is none of {', '.join(SORTS)}", param_hint="--sort")
     with opened(json) as workspace:
         filters = Filters(search=search, database=database, data_type=data_type, type=type_, status=status)
-        entries = list_exports(workspace, filters)
+        listing = list_exports(workspace, filters, sort)
         problems = [problem for problem in workspace.catalog.problems if problem.severity == "error"]
     if json:
-        output.data([entry.to_json() for entry in entries])
+        output.data([entry.to_json() for entry in listing.entries])
     else:
-        output.list_words(entries)
+        output.list_words(listing.entries)
+        output.counts_words(listing.counts)
+    for remark in listing.remarks:
+        output.say(remark)
     for problem in problems:
         output.say(f"Warning: left out: {problem.code}: {problem.file}: {problem.message}")
 

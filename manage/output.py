@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deployments.ledger_view import LedgerEntry
     from deployments.listing import Listed
     from deployments.plan import Difference
+    from deployments.status import Status
     from deployments.trying import TriedTarget
 
 _stderr = Console(stderr=True, soft_wrap=True)
@@ -144,8 +145,6 @@ def runs_words(reports: Sequence[RunReport]) -> None:
 
 def list_words(entries: Sequence[Listed]) -> None:
     """The exports, a line each."""
-    from deployments.status import run_status
-
     rows = [
         [
             entry.id,
@@ -155,11 +154,17 @@ def list_words(entries: Sequence[Listed]) -> None:
             entry.data_type or "-",
             entry.status.replace("_", " "),
             moment(entry.next_run),
-            f"{run_status(entry.last_run.state)} {moment(entry.last_run.end_time)}" if entry.last_run else "-",
+            f"{entry.last_run.status} {moment(entry.last_run.ended_at)}" if entry.last_run else "-",
         ]
         for entry in entries
     ]
     table(["id", "name", "type", "database", "data type", "status", "next run", "last run"], rows)
+
+
+def counts_words(counts: Mapping[Status, int]) -> None:
+    """How many exports there are of each status."""
+    found = [f"{count} {status.replace('_', ' ')}" for status, count in counts.items() if count]
+    say(f"{sum(counts.values())} exports{': ' if found else ''}{', '.join(found)}")
 
 
 def ledger_words(entries: Sequence[LedgerEntry]) -> None:

@@ -167,7 +167,7 @@ def _serve(api: str, logs: Path, json_wanted: bool) -> None:
         ensure_work_pool(workspace.client, workspace.project)
         keep_companions(workspace)
         pool = workspace.project.work_pool
-        entries = list_exports(workspace)
+        entries = list_exports(workspace).entries
     with worker(api, pool, {}, logs / "worker.log") as child:
         if json_wanted:
             output.data([entry.to_json() for entry in entries])

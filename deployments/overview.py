@@ -1,0 +1,159 @@
+"""What Prefect says of many exports, in few calls and none that is slow.
+
+A server that reads a deployment checks its cron schedule against the machine's time zones anew, 7 ms each. So they are
+read only where nothing else tells: flows stand for them (an export's flow has its name), a run that waits tells that an
+export is scheduled, and a tag which version is deployed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
+
+from catalog.receipt import RunStatus
+from catalog.schedule import occurrences
+from deployments.flow_runs import waiting_runs
+from deployments.prefect_api import PAGE, post, tagged_deployments
+from deployments.status import is_active, status_of_state, version_tag
+
+_ENDED = {"state": {"type": {"any_": [kind.value for kind in TERMINAL_STATES]}}}
+_BEGUN = [kind.value for kind in StateType if kind not in {*TERMINAL_STATES, StateType.SCHEDULED}]
+_IN_PROGRESS = {"state": {"operator": "or_", "type": {"any_": _BEGUN}, "name": {"any_": ["AwaitingRetry"]}}}
+#: A page of runs that tells of fewer exports costs more than asking for these one by one.
+_POOR = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """The last run of an export that has ended."""
+
+    id: str
+    status: RunStatus
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """By export: when its next run is due (late ones too), its last that ended, and which have one in progress."""
+
+    flows: Mapping[str, str]
+    next_runs: Mapping[str, datetime]
+    ended: Mapping[str, EndedRun]
+    running: Collection[str]
+
+
+def look_at_runs(client: SyncPrefectClient, tag: str, names: Collection[str] | None = None) -> Runs:
+    """What is said of the runs of every export that is deployed, or of those among `names`."""
+    flows = {flow["id"]: flow["name"] for flow in _flows(client, {"tags": {"all_": [tag]}, **_named(names)})}
+    wanted = {"tags": {"all_": [tag]}, **_named(flows.values())}
+    begun = _pages(client, "/flow_runs/filter", {"deployments": wanted, "flow_runs": _IN_PROGRESS})
+    running = {flows.get(run["flow_id"], "") for run in begun}
+    return Runs(flows, _next_runs(client, tag, flows), _last_ended(client, wanted, flows), running)
+
+
+def deployments_to_read(
+    client: SyncPrefectClient, tag: str, runs: Runs, versions: Mapping[str, str]
+) -> dict[str, DeploymentResponse]:
+    """The deployments of those exports whose status or version nothing else tells.
+
+    `versions` are the catalog's: what is deployed in that version need not be read.
+    """
+    deployed = runs.flows.values()
+    ours = {"tags": {"all_": [tag]}}
+    silent = [name for name in deployed if name not in runs.next_runs]
+    unpaused = {"paused": {"eq_": False}}
+    doubtful = {flow["name"] for flow in _flows(client, {**ours, **_named(silent), **unpaused})} if silent else set()
+    tags = [version_tag(versions[name]) for name in deployed if name in versions]
+    of_version = {"tags": {"all_": [tag], "any_": tags}, **_named(deployed)}
+    same = {flow["name"] for flow in _flows(client, of_version)} if tags else set()
+    doubtful |= set(deployed).intersection(versions) - same
+    return {entry.name: entry for entry in tagged_deployments(client, tag, doubtful)} if doubtful else {}
+
+
+def next_by_schedule(deployment: DeploymentResponse | None) -> datetime | None:
+    """When an active schedule comes due next: Prefect makes its runs some seconds after it was switched on."""
+    if deployment is None or not is_active(deployment):
+        return None
+    due = [
+        next(occurrences(entry.schedule.cron, ZoneInfo(entry.schedule.timezone or "UTC"), datetime.now(UTC)))
+        for entry in deployment.schedules
+        if entry.active and isinstance(entry.schedule, CronSchedule)
+    ]
+    return min(due, default=None)
+
+
+def _named(names: Collection[str] | None) -> dict[str, Any]:
+    return {} if names is None else {"name": {"any_": list(names)}}
+
+
+def _flows(client: SyncPrefectClient, deployments: dict[str, Any]) -> Iterator[Any]:
+    return _pages(client, "/flows/filter", {"deployments": deployments})
+
+
+def _pages(client: SyncPrefectClient, path: str, wanted: dict[str, Any]) -> Iterator[Any]:
+    found = 0
+    while True:
+        page = post(client, path, {**wanted, "limit": PAGE, "offset": found})
+        yield from page
+        found += len(page)
+        if len(page) < PAGE:
+            return
+
+
+def _next_runs(client: SyncPrefectClient, tag: str, flows: Mapping[str, str]) -> dict[str, datetime]:
+    """The route is the one Prefect's own list of flows uses. It knows flows, not deployments: where a person has given
+    an export's flow a second deployment, the export's own is asked for."""
+    found: dict[str, datetime] = {}
+    ids = list(flows)
+    for begin in range(0, len(ids), PAGE):
+        some = {"flow_ids": ids[begin : begin + PAGE]}
+        shared = {flow for flow, count in post(client, "/ui/flows/count-deployments", some).items() if count > 1}
+        for flow, run in post(client, "/ui/flows/next-runs", some).items():
+            if run is None:
+                continue
+            if flow in shared:
+                own = waiting_runs(client, flows[flow], tag, 1)
+                moment = own[0].next_scheduled_start_time if own else None
+                found |= {flows[flow]: datetime.fromtimestamp(moment.timestamp(), UTC)} if moment else {}
+            elif run["state_name"] != "AwaitingRetry":
+                found[flows[flow]] = datetime.fromisoformat(run["next_scheduled_start_time"])
+    return found
+
+
+def _last_ended(client: SyncPrefectClient, wanted: dict[str, Any], flows: Mapping[str, str]) -> dict[str, EndedRun]:
+    """Page by page, each of the exports that are still missing; so none is read far into another's history."""
+    last: dict[str, EndedRun] = {}
+    missing, poor = list(flows), 0
+    while missing and poor < _POOR:
+        page = _newest_ended(client, wanted, missing, PAGE)
+        before = len(last)
+        for run in page:
+            last.setdefault(flows[run["flow_id"]], _ended(run))
+        missing = [flow for flow in missing if flows[flow] not in last]
+        poor += len(last) - before < _POOR
+        if len(page) < PAGE:
+            return last
+    if missing:
+        for flow in _pages(client, "/flows/filter", {"flows": {"id": {"any_": missing}}, "flow_runs": _ENDED}):
+            for run in _newest_ended(client, wanted, [flow["id"]], 1):
+                last[flow["name"]] = _ended(run)
+    return last
+
+
+def _newest_ended(client: SyncPrefectClient, wanted: dict[str, Any], flows: list[str], limit: int) -> list[Any]:
+    some = {"flows": {"id": {"any_": flows}}, "deployments": wanted, "flow_runs": _ENDED}
+    page: list[Any] = post(client, "/flow_runs/filter", {**some, "sort": "END_TIME_DESC", "limit": limit})
+    return page
+
+
+def _ended(run: Mapping[str, Any]) -> EndedRun:
+    ended_at = datetime.fromisoformat(run["end_time"]) if run["end_time"] else None
+    return EndedRun(run["id"], status_of_state(StateType(run["state_type"]), run["state_name"]), ended_at)
