@@ -27,6 +27,8 @@ from deployments.status import is_active, status_of_state, version_tag
 _ENDED = {"state": {"type": {"any_": [kind.value for kind in TERMINAL_STATES]}}}
 _BEGUN = [kind.value for kind in StateType if kind not in {*TERMINAL_STATES, StateType.SCHEDULED}]
 _IN_PROGRESS = {"state": {"operator": "or_", "type": {"any_": _BEGUN}, "name": {"any_": ["AwaitingRetry"]}}}
+#: A server's SQLite takes so many tags in one call.
+_TAGS = 100
 #: A page of runs that tells of fewer exports costs more than asking for these one by one.
 _POOR = 8
 
@@ -71,9 +73,7 @@ def deployments_to_read(
     silent = [name for name in deployed if name not in runs.next_runs]
     unpaused = {"paused": {"eq_": False}}
     doubtful = {flow["name"] for flow in _flows(client, {**ours, **_named(silent), **unpaused})} if silent else set()
-    tags = [version_tag(versions[name]) for name in deployed if name in versions]
-    of_version = {"tags": {"all_": [tag], "any_": tags}, **_named(deployed)}
-    same = {flow["name"] for flow in _flows(client, of_version)} if tags else set()
+    same = _of_version(client, tag, {name: versions[name] for name in deployed if name in versions})
     doubtful |= set(deployed).intersection(versions) - same
     return {entry.name: entry for entry in tagged_deployments(client, tag, doubtful)} if doubtful else {}
 
@@ -88,6 +88,17 @@ def next_by_schedule(deployment: DeploymentResponse | None) -> datetime | None:
         if entry.active and isinstance(entry.schedule, CronSchedule)
     ]
     return min(due, default=None)
+
+
+def _of_version(client: SyncPrefectClient, tag: str, versions: Mapping[str, str]) -> set[str]:
+    """Those that are deployed in the version given."""
+    found: set[str] = set()
+    names = list(versions)
+    for begin in range(0, len(names), _TAGS):
+        some = names[begin : begin + _TAGS]
+        tags = {"all_": [tag], "any_": [version_tag(versions[name]) for name in some]}
+        found |= {flow["name"] for flow in _flows(client, {"tags": tags, **_named(some)})}
+    return found
 
 
 def _named(names: Collection[str] | None) -> dict[str, Any]:

@@ -220,14 +220,15 @@ def definition_words(export: Export, customised: Sequence[str], *, frozen: bool)
 
 
 def preview_words(shown: Preview) -> None:
-    """What the next run would do."""
+    """What the next run would do: the beginning of its file stands last, as it will be."""
     text(shown.sql)
-    text(f"\nfile:   {', '.join(shown.files)}")
+    names = ", ".join("/".join(filter(None, (shown.folder, name))) for name in shown.files)
+    text(f"\nfile:    {names} to {', '.join(shown.targets) or 'the local downloads'}")
     if shown.until:
-        text(f"window: {moment(shown.since) if shown.since else 'the beginning'} to {moment(shown.until)}")
-    text("")
-    rows = [["NULL" if cell is None else cell for cell in row] for row in shown.rows]
-    table([f"{name} ({kind})" for name, kind in shown.columns], rows)
+        text(f"window:  {moment(shown.since) if shown.since else 'the beginning'} to {moment(shown.until)}")
+    text(f"columns: {', '.join(f'{name} ({kind})' if kind else name for name, kind in shown.columns)}")
+    rows = f"the first {len(shown.rows)} rows" if shown.rows else "no rows"
+    text(f"\n{rows}, as {shown.format}:\n\n{shown.text}".rstrip("\n"))
 
 
 def differences(found: Sequence[Difference], json_wanted: bool) -> None:
