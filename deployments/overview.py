@@ -35,7 +35,7 @@ _POOR = 8
 
 @dataclass(frozen=True, slots=True)
 class EndedRun:
-    """The last run of an export that has ended."""
+    """Of the runs of an export that have ended, the one that began last."""
 
     id: str
     status: RunStatus
@@ -58,7 +58,8 @@ def look_at_runs(client: SyncPrefectClient, tag: str, names: Collection[str] | N
     wanted = {"tags": {"all_": [tag]}, **_named(flows.values())}
     begun = _pages(client, "/flow_runs/filter", {"deployments": wanted, "flow_runs": _IN_PROGRESS})
     running = {flows.get(run["flow_id"], "") for run in begun}
-    return Runs(flows, _next_runs(client, tag, flows), _last_ended(client, wanted, flows), running)
+    shared = _shared(client, flows)
+    return Runs(flows, _next_runs(client, tag, flows, shared), _last_ended(client, wanted, flows, shared), running)
 
 
 def deployments_to_read(
@@ -119,49 +120,67 @@ def _pages(client: SyncPrefectClient, path: str, wanted: dict[str, Any]) -> Iter
             return
 
 
-def _next_runs(client: SyncPrefectClient, tag: str, flows: Mapping[str, str]) -> dict[str, datetime]:
-    """The route is the one Prefect's own list of flows uses. It knows flows, not deployments: where a person has given
-    an export's flow a second deployment, the export's own is asked for."""
-    found: dict[str, datetime] = {}
-    ids = list(flows)
-    for begin in range(0, len(ids), PAGE):
-        some = {"flow_ids": ids[begin : begin + PAGE]}
-        shared = {flow for flow, count in post(client, "/ui/flows/count-deployments", some).items() if count > 1}
-        for flow, run in post(client, "/ui/flows/next-runs", some).items():
-            if run is None:
-                continue
-            if flow in shared:
-                own = waiting_runs(client, flows[flow], tag, 1)
-                moment = own[0].next_scheduled_start_time if own else None
-                found |= {flows[flow]: datetime.fromtimestamp(moment.timestamp(), UTC)} if moment else {}
-            elif run["state_name"] != "AwaitingRetry":
-                found[flows[flow]] = datetime.fromisoformat(run["next_scheduled_start_time"])
+def _shared(client: SyncPrefectClient, flows: Mapping[str, str]) -> set[str]:
+    """The flows that a person has given a second deployment: what is said of these need not be the export's own."""
+    found: set[str] = set()
+    for some in _batches(list(flows)):
+        counts = post(client, "/ui/flows/count-deployments", {"flow_ids": some})
+        found |= {flow for flow, count in counts.items() if count > 1}
     return found
 
 
-def _last_ended(client: SyncPrefectClient, wanted: dict[str, Any], flows: Mapping[str, str]) -> dict[str, EndedRun]:
+def _next_runs(
+    client: SyncPrefectClient, tag: str, flows: Mapping[str, str], shared: Collection[str]
+) -> dict[str, datetime]:
+    """The route is the one that Prefect's own list of flows uses."""
+    found: dict[str, datetime] = {}
+    for some in _batches([flow for flow in flows if flow not in shared]):
+        for flow, run in post(client, "/ui/flows/next-runs", {"flow_ids": some}).items():
+            if run is not None and run["state_name"] != "AwaitingRetry":
+                found[flows[flow]] = datetime.fromisoformat(run["next_scheduled_start_time"])
+    for name in (flows[flow] for flow in shared):
+        for run in waiting_runs(client, name, tag, 1):
+            if run.next_scheduled_start_time is not None:
+                found[name] = datetime.fromtimestamp(run.next_scheduled_start_time.timestamp(), UTC)
+    return found
+
+
+def _batches(ids: list[str]) -> Iterator[list[str]]:
+    for begin in range(0, len(ids), PAGE):
+        yield ids[begin : begin + PAGE]
+
+
+def _last_ended(
+    client: SyncPrefectClient, wanted: dict[str, Any], flows: Mapping[str, str], shared: Collection[str]
+) -> dict[str, EndedRun]:
     """Page by page, each of the exports that are still missing; so none is read far into another's history."""
     last: dict[str, EndedRun] = {}
-    missing, poor = list(flows), 0
-    while missing and poor < _POOR:
-        page = _newest_ended(client, wanted, missing, PAGE)
+    missing, poor, alone = [flow for flow in flows if flow not in shared], 0, list(shared)
+    while missing:
+        page = _newest_ended(client, missing, PAGE)
         before = len(last)
         for run in page:
             last.setdefault(flows[run["flow_id"]], _ended(run))
         missing = [flow for flow in missing if flows[flow] not in last]
         poor += len(last) - before < _POOR
         if len(page) < PAGE:
-            return last
-    if missing:
-        for flow in _pages(client, "/flows/filter", {"flows": {"id": {"any_": missing}}, "flow_runs": _ENDED}):
-            for run in _newest_ended(client, wanted, [flow["id"]], 1):
-                last[flow["name"]] = _ended(run)
+            break
+        if poor == _POOR:
+            some = {"flows": {"id": {"any_": missing}}, "flow_runs": _ENDED}
+            alone += [flow["id"] for flow in _pages(client, "/flows/filter", some)]
+            break
+    for flow in alone:
+        for run in _newest_ended(client, [flow], 1, wanted):
+            last[flows[flow]] = _ended(run)
     return last
 
 
-def _newest_ended(client: SyncPrefectClient, wanted: dict[str, Any], flows: list[str], limit: int) -> list[Any]:
-    some = {"flows": {"id": {"any_": flows}}, "deployments": wanted, "flow_runs": _ENDED}
-    page: list[Any] = post(client, "/flow_runs/filter", {**some, "sort": "END_TIME_DESC", "limit": limit})
+def _newest_ended(
+    client: SyncPrefectClient, flows: list[str], limit: int, deployments: dict[str, Any] | None = None
+) -> list[Any]:
+    # The order of an index of the server's: by the end of runs, it sorts them all.
+    body = {"flows": {"id": {"any_": flows}}, "deployments": deployments, "flow_runs": _ENDED, "limit": limit}
+    page: list[Any] = post(client, "/flow_runs/filter", {**body, "sort": "START_TIME_DESC"})
     return page
 
 

@@ -115,7 +115,7 @@ def run(
         from deployments.quick_run import run_here, start_run
 
         if detach:
-            output.detached(start_run(workspace, export_id, detach=True), export_id, json)
+            output.detached([(start_run(workspace, export_id, detach=True), export_id)], json)
             return
         report = run_here(workspace, export_id)
     output.report(report, json)

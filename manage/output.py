@@ -19,6 +19,7 @@ from catalog.report_text import facts, moment
 
 if TYPE_CHECKING:
     from catalog.definition import Export
+    from deployments.backfill import Planned
     from deployments.checking import Preview
     from deployments.ledger_view import LedgerEntry
     from deployments.listing import Listed
@@ -106,23 +107,48 @@ def report_words(report: RunReport) -> None:
 
 def report(drawn: RunReport, json_wanted: bool) -> None:
     """Show the report of a run that has just ended, and exit 1 when it failed."""
-    failed = drawn.status == "failed"
+    reports([drawn], json_wanted)
+
+
+def reports(drawn: Iterable[RunReport], json_wanted: bool, *, as_list: bool = False) -> None:
+    """Show the reports of runs as they end, and exit 1 when one failed; as JSON all at the end."""
+    seen = []
+    for each in drawn:
+        seen.append(each)
+        if not json_wanted:
+            report_words(each)
     if json_wanted:
-        record = drawn.to_json()
-        if failed:
-            record["error"] = error_object(
-                ExportError(
-                    Code[drawn.error_code or "INTERNAL"],
-                    drawn.error_message or "",
-                    drawn.error_hint,
-                    export=drawn.export,
-                )
-            )
-        data(record)
-    else:
-        report_words(drawn)
-    if failed:
+        records = [_record(each) for each in seen]
+        data(records if as_list else records[0])
+    if any(each.status == "failed" for each in seen):
         raise typer.Exit(1)
+
+
+def _record(drawn: RunReport) -> dict[str, Any]:
+    record = drawn.to_json()
+    if drawn.status == "failed":
+        code = Code[drawn.error_code or "INTERNAL"]
+        error = ExportError(code, drawn.error_message or "", drawn.error_hint, export=drawn.export)
+        record["error"] = error_object(error)
+    return record
+
+
+def planned(runs: Sequence[Planned], json_wanted: bool) -> None:
+    """What a backfill would deliver, a line for each run."""
+    if json_wanted:
+        data([run.to_json() for run in runs])
+        return
+    rows = [
+        [
+            moment(run.span.since),
+            moment(run.span.until),
+            "/".join(filter(None, (run.folder, run.file))),
+            f"{run.rows:,}",
+        ]
+        for run in runs
+    ]
+    table(["since", "until", "file", "rows"], rows)
+    say(f"{len(runs)} runs, {sum(run.rows for run in runs):,} rows; nothing was delivered")
 
 
 def runs_words(reports: Sequence[RunReport]) -> None:
@@ -186,11 +212,13 @@ def ledger_words(entries: Sequence[LedgerEntry]) -> None:
     table(["window", "kind", "state", "low", "high", "files", "rows", "run", "error"], rows)
 
 
-def detached(run_id: str, export_id: str, json_wanted: bool) -> None:
-    """A run that was handed to a worker."""
+def detached(runs: Sequence[tuple[str, str]], json_wanted: bool, *, as_list: bool = False) -> None:
+    """Runs that were handed to a worker, each with its export; a list where there may be any number."""
     if json_wanted:
-        data({"run_id": run_id, "export": export_id, "status": "scheduled"})
-    else:
+        handed = [{"run_id": run_id, "export": export_id, "status": "scheduled"} for run_id, export_id in runs]
+        data(handed if as_list else handed[0])
+        return
+    for run_id, export_id in runs:
         say(f"run {run_id} of {export_id} waits for a worker")
 
 
