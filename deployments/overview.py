@@ -7,6 +7,7 @@ export is scheduled, and a tag which version is deployed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 
+from catalog.model import ID_PATTERN
 from catalog.receipt import RunStatus
 from catalog.schedule import occurrences
 from deployments.flow_runs import waiting_runs
@@ -27,6 +29,8 @@ from deployments.status import is_active, status_of_state, version_tag
 _ENDED = {"state": {"type": {"any_": [kind.value for kind in TERMINAL_STATES]}}}
 _BEGUN = [kind.value for kind in StateType if kind not in {*TERMINAL_STATES, StateType.SCHEDULED}]
 _IN_PROGRESS = {"state": {"operator": "or_", "type": {"any_": _BEGUN}, "name": {"any_": ["AwaitingRetry"]}}}
+#: A companion's flow has a name that no export can have.
+_IS_EXPORT = re.compile(ID_PATTERN).fullmatch
 #: A server's SQLite takes so many tags in one call.
 _TAGS = 100
 #: A page of runs that tells of fewer exports costs more than asking for these one by one.
@@ -54,7 +58,8 @@ class Runs:
 
 def look_at_runs(client: SyncPrefectClient, tag: str, names: Collection[str] | None = None) -> Runs:
     """What is said of the runs of every export that is deployed, or of those among `names`."""
-    flows = {flow["id"]: flow["name"] for flow in _flows(client, {"tags": {"all_": [tag]}, **_named(names)})}
+    found = _flows(client, {"tags": {"all_": [tag]}, **_named(names)})
+    flows = {flow["id"]: flow["name"] for flow in found if _IS_EXPORT(flow["name"])}
     wanted = {"tags": {"all_": [tag]}, **_named(flows.values())}
     begun = _pages(client, "/flow_runs/filter", {"deployments": wanted, "flow_runs": _IN_PROGRESS})
     running = {flows.get(run["flow_id"], "") for run in begun}

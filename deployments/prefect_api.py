@@ -24,6 +24,8 @@ PAGE = 200
 #: Marks the deployments that stand beside those of the exports.
 COMPANION = "companion"
 
+_NO_SERVER = "start one with `exports start`, or set PREFECT_API_URL to a server that runs"
+
 
 @contextmanager
 def prefect_api() -> Iterator[SyncPrefectClient]:
@@ -37,15 +39,13 @@ def prefect_api() -> Iterator[SyncPrefectClient]:
     except httpx.TransportError as error:
         raise _unreachable(f"the Prefect API does not answer ({type(error).__name__})") from error
     except PrefectHTTPStatusError as error:
-        raise _unreachable(f"the Prefect API refused a request: {error.response.status_code}") from error
+        status = error.response.status_code
+        hint = "try again when the server is well; `apply` goes on where it stopped" if status >= 500 else _NO_SERVER
+        raise _unreachable(f"the Prefect API refused a request: {status}", hint) from error
 
 
-def _unreachable(message: str) -> ExportError:
-    return ExportError(
-        Code.PREFECT_UNREACHABLE,
-        message,
-        "start one with `exports start`, or set PREFECT_API_URL to a server that runs",
-    )
+def _unreachable(message: str, hint: str = _NO_SERVER) -> ExportError:
+    return ExportError(Code.PREFECT_UNREACHABLE, message, hint)
 
 
 def tagged_deployments(

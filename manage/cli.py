@@ -9,9 +9,10 @@ import typer
 
 from manage import output
 from manage.authoring_commands import add_authoring_commands
-from manage.command import Detach, ExportArgument, Json, opened
+from manage.command import Detach, ExportArgument, Json, Since, opened
 from manage.finding_commands import add_finding_commands
 from manage.machine import add_machine_commands
+from manage.plan_commands import add_plan_commands
 from manage.windows_commands import add_window_commands
 
 if TYPE_CHECKING:
@@ -26,12 +27,6 @@ app = typer.Typer(
 )
 
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's id or its first digits; default: the newest.")]
-Since = Annotated[
-    str | None,
-    typer.Option(
-        help="After a change of source or cursor, where it begins: start, now, or a moment (2026-11-01T00:00)."
-    ),
-]
 
 
 @app.command()
@@ -189,35 +184,6 @@ def relaunch(export_id: ExportArgument, run: RunOption = None, json: Json = Fals
         output.say(f"run {run_id} of {export_id} waits for a worker to take it again")
 
 
-@app.command()
-def plan(
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 4 when something would change.")] = False,
-    json: Json = False,
-) -> None:
-    """Show how the catalog and Prefect differ; nothing is changed."""
-    from deployments.carry_out import differences
-
-    with opened(json) as workspace:
-        found = [difference for difference in differences(workspace) if difference.change != "same"]
-    output.differences(found, json)
-    if exit_code and found:
-        raise typer.Exit(4)
-
-
-@app.command()
-def apply(
-    activate: Annotated[bool, typer.Option("--activate", help="Switch new exports on.")] = False,
-    since: Since = None,
-    json: Json = False,
-) -> None:
-    """Bring Prefect to the catalog: new exports are deployed paused, edited ones updated, gone ones removed."""
-    from deployments.carry_out import carry_out
-
-    with opened(json) as workspace:
-        done = carry_out(workspace, activate_new=activate, since=since, on_step=output.say_quietly)
-    output.differences(done, json)
-
-
 def _entry(workspace: Workspace, export_id: str) -> dict[str, Any]:
     from deployments.listing import list_one
 
@@ -227,4 +193,5 @@ def _entry(workspace: Workspace, export_id: str) -> dict[str, Any]:
 add_finding_commands(app)
 add_authoring_commands(app)
 add_window_commands(app)
+add_plan_commands(app)
 add_machine_commands(app)

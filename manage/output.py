@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from deployments.checking import Preview
     from deployments.ledger_view import LedgerEntry
     from deployments.listing import Listed
-    from deployments.plan import Difference
     from deployments.status import Status
     from deployments.trying import TriedTarget
 
@@ -257,17 +256,6 @@ def preview_words(shown: Preview) -> None:
     text(f"columns: {', '.join(f'{name} ({kind})' if kind else name for name, kind in shown.columns)}")
     rows = f"the first {len(shown.rows)} rows" if shown.rows else "no rows"
     text(f"\n{rows}, as {shown.format}:\n\n{shown.text}".rstrip("\n"))
-
-
-def differences(found: Sequence[Difference], json_wanted: bool) -> None:
-    """How the catalog and Prefect differ, or what was carried out."""
-    if json_wanted:
-        data([difference.to_json() for difference in found])
-        return
-    for difference in found:
-        details = f" ({', '.join(difference.details)})" if difference.details else ""
-        text(f"{difference.change:<7} {difference.export}{details}{', scheduled' if difference.active else ''}")
-    say(f"{len(found)} differences" if found else "the catalog and Prefect are the same")
 
 
 def problem(found: Problem) -> None:
