@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import yaml
 from api_proxy import api_proxy
 from prefect import flow
 from prefect.client.schemas.actions import DeploymentUpdate
@@ -18,6 +19,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from prefect_server import NIGHTLY, deployment_of, status_of
 from workshop import Workshop
 
+from catalog.places import ROOT
 from deployments.prefect_api import prefect_api
 from deployments.project import load_project
 
@@ -53,6 +55,29 @@ def test_a_new_export_an_edited_live_one_and_one_that_is_gone_are_told_in_words(
     assert {"key": "schedule.cron", "from": "0 2 * * *", "to": "0 3 * * *"} in changed[0]["changes"]
     assert words(prefect, "apply") == expected and words(prefect) == []
     assert status_of(prefect, live) == "scheduled"
+
+
+def pipeline_steps() -> dict[str, str]:
+    """The commands of the documented pipeline by the name of their step."""
+    text = (ROOT / "docs" / "gitops.md").read_text()
+    pipeline = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    return {step["name"]: step["run"] for step in pipeline["jobs"]["exports"]["steps"] if "run" in step}
+
+
+def test_the_documented_pipeline_works(prefect: Workshop, prefect_url: str) -> None:
+    prefect.sqlite()
+    export_id = prefect.export(schedule=NIGHTLY)
+    steps = pipeline_steps()
+    assert list(steps) == ["Install", "Check the definitions", "Show what would change", "Bring Prefect to the catalog"]
+    said = {}
+    for name in list(steps)[1:]:
+        script = steps[name].replace(".venv/bin/exports", f"{sys.executable} -m manage.start_up")
+        environment = {**os.environ, "PREFECT_API_URL": prefect_url}
+        done = subprocess.run(["bash", "-e", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (name, done.stdout, done.stderr)
+        said[name] = done.stdout
+    assert said["Show what would change"] == f"{export_id}: new\n" == said["Bring Prefect to the catalog"]
+    assert deployment_of(export_id).paused
 
 
 def test_what_a_person_changed_in_prefect_is_told_apart_from_an_edit(prefect: Workshop) -> None:
