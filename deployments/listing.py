@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from math import inf
@@ -100,7 +101,8 @@ def list_exports(workspace: Workspace, filters: Filters | None = None, sort: Sor
     filters = filters or Filters()
     # Prefect's server works while the files are read.
     with ThreadPoolExecutor(1) as beside:
-        asked = beside.submit(look_at_runs, workspace.client, workspace.project.tag)
+        # In this thread's context, which holds Prefect's settings.
+        asked = beside.submit(copy_context().run, look_at_runs, workspace.client, workspace.project.tag)
         exports = workspace.catalog.exports.values()
         runs = asked.result()
     everything = sorted(_list(workspace, exports, runs), key=_ORDERS[sort])

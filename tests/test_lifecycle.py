@@ -128,6 +128,11 @@ def test_an_edited_scheduled_export_is_updated_and_stays_scheduled(prefect: Work
         "details": ["schedule", "where"],
         "active": True,
         "kind": "export",
+        "changes": [
+            {"key": "where", "from": None, "to": "id > 1"},
+            {"key": "schedule.cron", "from": "0 2 * * *", "to": "0 3 * * *"},
+        ],
+        "by_hand": False,
     }
     assert "where" not in prefect.json("show", export_id)["definition"]
     prefect.run("apply")
