@@ -58,7 +58,7 @@ def test_where_clocks_change_slots_follow_each_other_without_a_gap(
 @pytest.fixture
 def export_id(prefect: Workshop) -> str:
     prefect.sqlite()
-    # A lag keeps a run's bound behind its own time, and a slot's window ends at it: what counts is that it is long past.
+    # A lag keeps a run behind its own time, at which a slot ends: what counts is that this is long past.
     return prefect.incremental(columns=["id"], file=FILE, schedule=NIGHTLY, cursor={"lag": "1m"})
 
 
