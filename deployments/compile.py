@@ -16,7 +16,6 @@ from prefect.utilities.callables import parameter_schema
 from catalog.definition import Export
 from deployments.project import Project
 from deployments.status import version_tag
-from flows.late import EXPECT_BY
 
 #: The one schedule of an export; a slug lets it be patched in place instead of made anew. Where a deployment has
 #: several of ours, the others' slugs go on with a hyphen.
@@ -108,6 +107,8 @@ def _parameter_form() -> dict[str, Any]:
 def _tags(export: Export, data_type: str | None, project: Project) -> list[str]:
     tags = ["export", project.tag, f"database:{export.database}", f"type:{export.type}", version_tag(export.hash)]
     if export.expect_by is not None:
+        from flows.late import EXPECT_BY
+
         tags.append(EXPECT_BY)
     return [*tags, f"data-type:{data_type}"] if data_type else tags
 

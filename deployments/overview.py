@@ -81,7 +81,7 @@ def deployments_to_read(
     doubtful = {flow["name"] for flow in _flows(client, {**ours, **_named(silent), **unpaused})} if silent else set()
     same = _of_version(client, tag, {name: versions[name] for name in deployed if name in versions})
     doubtful |= set(deployed).intersection(versions) - same
-    return {entry.name: entry for entry in tagged_deployments(client, tag, doubtful)} if doubtful else {}
+    return {entry.name: entry for entry in tagged_deployments(client, tag, names=doubtful)} if doubtful else {}
 
 
 def next_by_schedule(deployment: DeploymentResponse | None) -> datetime | None:

@@ -62,9 +62,12 @@ def _show(found: Sequence[Difference], json_wanted: bool) -> None:
 
 
 def _sentence(difference: Difference) -> str:
-    scheduled = ", though it is scheduled" if difference.active else ""
+    is_live = difference.active and difference.kind == "export"
+    scheduled = ", though it is scheduled" if is_live else ""
     if difference.change == "new":
-        return "new"
+        return "new" if difference.kind == "export" else f"new {difference.kind}"
+    if difference.kind != "export" and difference.change == "gone":
+        return f"{difference.kind} that nothing needs any more, so it is removed"
     if difference.change == "gone":
         return f"gone from the catalog, so its deployment is removed{scheduled}"
     if difference.change == "orphan":
@@ -73,7 +76,7 @@ def _sentence(difference: Difference) -> str:
     named = {found.key.partition(".")[0] for found in difference.changes}
     words += [_DETAILS.get(detail, detail) for detail in difference.details if detail not in named]
     origin = "changed by hand in Prefect, and put back" if difference.by_hand else "edited"
-    live = "; is scheduled: takes effect at once" if difference.active else ""
+    live = "; is scheduled: takes effect at once" if is_live else ""
     return f"{origin}: {', '.join(words)}{live}"
 
 

@@ -9,17 +9,16 @@ from typing import Any
 
 from catalog.definition import Export
 from catalog.windows import Bounds
+from tasks.batches import Rows
 from tasks.columns import Column
 from tasks.connect import Source
-from tasks.read import Reshaping, Rows, first_rows
+from tasks.read import Reshaping, first_rows
 from tasks.values import text_of
 from tasks.write import FORMS, open_writer
 from tasks.write.excel_cells import Moment, cells_of
 
 
-def beginning(
-    source: Source, export: Export, bounds: Bounds, limit: int, reshape: Reshaping | None = None
-) -> str:
+def beginning(source: Source, export: Export, bounds: Bounds, limit: int, reshape: Reshaping | None = None) -> str:
     """The first `limit` rows: of csv and jsonl the file's own text, decoded, before compression and encryption.
 
     Of parquet and xlsx, which are no text, a line of columns and one for each row, with tabs between the cells: in

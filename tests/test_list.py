@@ -193,7 +193,9 @@ def test_no_deployment_is_read_of_exports_that_are_as_the_catalog_has_them(
     with prefect_api() as client:
         client.resume_deployment(deployment_of(ids[0]).id)
     read: list[str] = []
-    monkeypatch.setattr("deployments.overview.tagged_deployments", lambda client, tag, names: read.extend(names) or [])
+    monkeypatch.setattr(
+        "deployments.overview.tagged_deployments", lambda client, tag, *, names: read.extend(names) or []
+    )
     for tags in (1, 100):
         monkeypatch.setattr("deployments.overview._TAGS", tags)
         assert [entry["status"] for entry in prefect.json("list")] == ["scheduled", "draft"] and read == []
