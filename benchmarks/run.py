@@ -18,6 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 
 import definitions
 import incremental
+import listing
 import overhead
 import postgres_server
 import uploads
@@ -70,6 +71,13 @@ def _definitions(options: argparse.Namespace, postgres: Postgres, folder: Path) 
     yield from definitions.verdicts(found)
 
 
+def _listing(options: argparse.Namespace, postgres: Postgres, folder: Path) -> Iterator[Verdict]:
+    most = max(options.definitions)
+    found = listing.measure(postgres, most, _of_short_work(options), folder)
+    listing.show(found, most)
+    yield from listing.verdicts(found, most)
+
+
 def _incremental(options: argparse.Namespace, postgres: Postgres, folder: Path) -> Iterator[Verdict]:
     sizes = [min(options.rows), max(options.rows)]
     found = incremental.measure(Exports(folder / "incremental"), postgres, sizes, _of_short_work(options))
@@ -101,6 +109,7 @@ def _of_short_work(options: argparse.Namespace) -> int:
 PARTS: dict[str, Callable[[argparse.Namespace, Postgres, Path], Iterator[Verdict]]] = {
     "overhead": _overhead,
     "definitions": _definitions,
+    "listing": _listing,
     "incremental": _incremental,
     "tables": _tables,
     "uploads": _uploads,

@@ -87,8 +87,9 @@ def load_catalog(folder: Path | None = None) -> Catalog:
     databases = _load_all(root / "databases", Database, problems)
     targets = _load_all(root / "targets", Target, problems)
     exports: dict[str, Export] = {}
+    names = _Names(root)
     for path in sorted((root / "exports").glob("*.yaml")):
-        found = read_export(path, root)
+        found = _export_problems(path, names)
         if isinstance(found, Export):
             exports[path.stem] = found
         else:
@@ -98,7 +99,7 @@ def load_catalog(folder: Path | None = None) -> Catalog:
 
 def read_export(path: Path, folder: Path) -> Export | list[Problem]:
     """The definition in one file, as an export of the catalog in `folder`, or what is wrong with it."""
-    return _export_problems(path, databases=_stems(folder / "databases"), targets=_stems(folder / "targets"))
+    return _export_problems(path, _Names(folder))
 
 
 def load_database(name: str, folder: Path | None = None) -> Database:
@@ -197,7 +198,14 @@ def _written_out(path: Path, export_id: str | None, keys: Iterable[KeyPath]) -> 
     return [found_at(path, export_id, key, Code.SECRET_LITERAL, message, hint) for key in keys]
 
 
-def _export_problems(path: Path, databases: set[str], targets: set[str]) -> Export | list[Problem]:
+class _Names:
+    """What an export can refer to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.databases, self.targets = _stems(folder / "databases"), _stems(folder / "targets")
+
+
+def _export_problems(path: Path, names: _Names) -> Export | list[Problem]:
     problem = partial(found_at, path, path.stem)
     try:
         content = read_mapping(path)
@@ -216,8 +224,8 @@ def _export_problems(path: Path, databases: set[str], targets: set[str]) -> Expo
     except ValidationError as error:
         return explain(path, path.stem, Export, content, error)
     found = []
-    named = [("target", name, targets) for name in export.targets]
-    for key, name, known in [("database", export.database, databases), *named]:
+    named = [("target", name, names.targets) for name in export.targets]
+    for key, name, known in [("database", export.database, names.databases), *named]:
         if name not in known:
             message = f"there is no {key}s/{name}.yaml{did_you_mean(name, known)}"
             found.append(problem((key,), Code.DEFINITION_INVALID, message, "write it, or name one that is there"))

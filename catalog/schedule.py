@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise, takewhile
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -48,3 +49,13 @@ def earliest_clock(cron: str) -> str:
 def occurrences(cron: str, timezone: ZoneInfo, after: datetime) -> Iterator[datetime]:
     """The moments after `after` at which the schedule comes due, endlessly, in its own zone."""
     yield from CronSim(cron, after.astimezone(timezone))
+
+
+def slots_within(cron: str, timezone: ZoneInfo, since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
+    """The spans `[previous slot, slot)` of the schedule that lie whole within `[since, until]`, in UTC and in order.
+
+    A slot is a moment at which the schedule comes due. They follow each other without a gap, also where clocks change.
+    """
+    # Cron knows whole minutes, and a slot exactly at `since` is the beginning of the first span.
+    due = (moment.astimezone(UTC) for moment in occurrences(cron, timezone, since - timedelta(microseconds=1)))
+    return list(pairwise(takewhile(lambda moment: moment <= until, due)))

@@ -14,12 +14,13 @@ from catalog.check import check_catalog, problem_of
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.load import Catalog, Problem
-from catalog.naming import NameFields, fill_part, render
+from catalog.naming import NameFields, fill_part, render, render_folder
 from catalog.windows import Bounds, instant, next_bounds
 from deployments.by_hand import refuse_custom
 from flows.custom_code import refuse_broken, transform_of
 from flows.report import secret_block
 from tasks.allotting import frontier_of
+from tasks.beginning import beginning
 from tasks.connect import Source, open_source
 from tasks.extract import reshape_of
 from tasks.frontier import settle
@@ -114,7 +115,10 @@ def _unindexed(export: Export) -> ExportError:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the next run would do: `columns` are (name, type), `rows` hold canonical text or None."""
+    """What the next run would do: `columns` are (name, type), `rows` hold canonical text or None.
+
+    `text` is the beginning of the file as `tasks.beginning` shows it, `folder` where below the `targets` it goes.
+    """
 
     sql: str
     since: datetime | None
@@ -122,6 +126,10 @@ class Preview:
     files: tuple[str, ...]
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str | None, ...], ...]
+    text: str
+    format: str
+    folder: str
+    targets: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The preview as `exports preview --json` prints it."""
@@ -134,6 +142,10 @@ class Preview:
             "files": list(self.files),
             "columns": [{"name": name, "type": kind} for name, kind in self.columns],
             "rows": [list(row) for row in self.rows],
+            "text": self.text,
+            "format": self.format,
+            "folder": self.folder,
+            "targets": list(self.targets),
         }
 
 
@@ -163,6 +175,7 @@ def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -
     )
     with open_source(export.database, catalog.database_of(export), secret_block) as source:
         shown = preview_rows(source, export, bounds, limit, reshape_of(export, transform_of(export)))
+        text = beginning(source, export, bounds, limit, reshape_of(export, transform_of(export)))
     name = render(export.file.name, fields, key="file.name")
     return Preview(
         sql=shown.sql,
@@ -171,4 +184,8 @@ def preview(catalog: Catalog, ledger: Ledger, export: Export, limit: int = 10) -
         files=tuple(dict.fromkeys(fill_part(name, part) for part in range(1, export.file.partitions + 1))),
         columns=shown.columns,
         rows=shown.rows,
+        text=text,
+        format=export.file.format,
+        folder=render_folder(export.folder, fields),
+        targets=export.targets,
     )

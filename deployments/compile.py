@@ -15,8 +15,7 @@ from prefect.utilities.callables import parameter_schema
 
 from catalog.definition import Export
 from deployments.project import Project
-from flows.late import EXPECT_BY
-from flows.run import run
+from deployments.status import version_tag
 
 #: The one schedule of an export; a slug lets it be patched in place instead of made anew. Where a deployment has
 #: several of ours, the others' slugs go on with a hyphen.
@@ -99,12 +98,17 @@ def definition_yaml(export: Export) -> str:
 
 @cache
 def _parameter_form() -> dict[str, Any]:
+    # Imports all that a run needs, and most commands compile nothing.
+    from flows.run import run
+
     return parameter_schema(run).model_dump(mode="json")
 
 
 def _tags(export: Export, data_type: str | None, project: Project) -> list[str]:
-    tags = ["export", project.tag, f"database:{export.database}", f"type:{export.type}"]
+    tags = ["export", project.tag, f"database:{export.database}", f"type:{export.type}", version_tag(export.hash)]
     if export.expect_by is not None:
+        from flows.late import EXPECT_BY
+
         tags.append(EXPECT_BY)
     return [*tags, f"data-type:{data_type}"] if data_type else tags
 

@@ -1,48 +1,29 @@
-"""All exports with their status, next and last run, in a few API calls."""
+"""All exports with their status, next and last run: what is listed, in which order, and how many there are of each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import islice
-from typing import Any, get_args
-from uuid import UUID
-from zoneinfo import ZoneInfo
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+from datetime import datetime
+from math import inf
+from typing import Any, Literal, get_args
 
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateName,
-    FlowRunFilterStateType,
-    Operator,
-)
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.client.schemas.schedules import CronSchedule
-from prefect.client.schemas.sorting import FlowRunSort
 
 from catalog.definition import Export, ExportType
 from catalog.load import data_type_of
-from catalog.schedule import occurrences
-from deployments.prefect_api import PAGE, post, tagged_deployments
-from deployments.status import Status, export_status, is_active, run_status
+from catalog.suggest import did_you_mean
+from deployments.overview import EndedRun, Runs, deployments_to_read, look_at_runs, next_by_schedule
+from deployments.status import Status, export_status, is_active
 from deployments.workspace import Workspace
 
-_ENDED = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(TERMINAL_STATES)))
-_IN_PROGRESS = FlowRunFilterState(
-    operator=Operator.or_,  # type: ignore[call-arg]
-    type=FlowRunFilterStateType(
-        any_=[kind for kind in StateType if kind not in {*TERMINAL_STATES, StateType.SCHEDULED}]
-    ),
-    name=FlowRunFilterStateName(any_=["AwaitingRetry"]),
-)
+Sort = Literal["name", "next", "last", "status"]
+SORTS: tuple[Sort, ...] = get_args(Sort)
 STATUSES: tuple[Status, ...] = get_args(Status)
-#: How many ended runs are read in pages before the exports still missing are asked for one by one.
-_RECENT = 5 * PAGE
+#: What a person looks for first comes first.
+_URGENCY: tuple[Status, ...] = ("in_progress", "scheduled", "draft", "finished")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +39,7 @@ class Listed:
     status: Status
     version: str
     next_run: datetime | None
-    last_run: FlowRun | None
+    last_run: EndedRun | None
 
     def to_json(self) -> dict[str, Any]:
         """The line as `exports list --json` prints it."""
@@ -75,9 +56,9 @@ class Listed:
             "next_run": self.next_run.isoformat() if self.next_run else None,
             "last_run": last
             and {
-                "run_id": str(last.id),
-                "status": run_status(last.state),
-                "ended_at": last.end_time.isoformat() if last.end_time else None,
+                "run_id": last.id,
+                "status": last.status,
+                "ended_at": last.ended_at.isoformat() if last.ended_at else None,
             },
         }
 
@@ -105,44 +86,50 @@ class Filters:
         )
 
 
-def list_exports(workspace: Workspace, filters: Filters | None = None) -> list[Listed]:
-    """Every export of the catalog that the filters admit, by name."""
-    deployments = {entry.name: entry for entry in tagged_deployments(workspace.client, workspace.project.tag)}
-    return _list(workspace, workspace.catalog.exports.values(), deployments, filters or Filters())
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What was asked for. `counts` are the exports of each status that the filters admit, but for the one by status;
+    `remarks` say of a filter that it names nothing there is."""
+
+    entries: list[Listed]
+    counts: dict[Status, int]
+    remarks: tuple[str, ...]
+
+
+def list_exports(workspace: Workspace, filters: Filters | None = None, sort: Sort = "name") -> Listing:
+    """Every export of the catalog that the filters admit; those of one rank by name."""
+    filters = filters or Filters()
+    # Prefect's server works while the files are read.
+    with ThreadPoolExecutor(1) as beside:
+        # In this thread's context, which holds Prefect's settings.
+        asked = beside.submit(copy_context().run, look_at_runs, workspace.client, workspace.project.tag)
+        exports = workspace.catalog.exports.values()
+        runs = asked.result()
+    everything = sorted(_list(workspace, exports, runs), key=_ORDERS[sort])
+    fitting = [entry for entry in everything if replace(filters, status=None).admit(entry)]
+    return Listing(
+        entries=[entry for entry in fitting if filters.admit(entry)],
+        counts={status: sum(entry.status == status for entry in fitting) for status in STATUSES},
+        remarks=_remarks(workspace, filters, everything),
+    )
 
 
 def list_one(workspace: Workspace, export: Export) -> Listed:
     """The line of one export."""
-    deployment = workspace.deployment(export.id)
-    return _list(workspace, [export], {export.id: deployment} if deployment else {}, Filters())[0]
+    return _list(workspace, [export], look_at_runs(workspace.client, workspace.project.tag, [export.id]))[0]
 
 
-def _list(
-    workspace: Workspace,
-    exports: Iterable[Export],
-    deployments: dict[str, DeploymentResponse],
-    filters: Filters,
-) -> list[Listed]:
-    client, ids = workspace.client, {deployment.id: name for name, deployment in deployments.items()}
-    running = {ids[run.deployment_id] for run in _runs(client, ids, _IN_PROGRESS) if run.deployment_id in ids}
-    next_runs = _next_runs(client, deployments)
-    ended = _last_ended(client, ids)
-    entries = [
-        _listed(workspace, export, deployments.get(export.id), export.id in running, next_runs, ended)
-        for export in exports
-    ]
-    return sorted((entry for entry in entries if filters.admit(entry)), key=lambda entry: entry.name.casefold())
+def _list(workspace: Workspace, exports: Iterable[Export], runs: Runs) -> list[Listed]:
+    by_id = {export.id: export for export in exports}
+    versions = {name: export.hash for name, export in by_id.items()}
+    read = deployments_to_read(workspace.client, workspace.project.tag, runs, versions)
+    return [_listed(workspace, export, versions[name], runs, read.get(name)) for name, export in by_id.items()]
 
 
 def _listed(
-    workspace: Workspace,
-    export: Export,
-    deployment: DeploymentResponse | None,
-    running: bool,
-    next_runs: dict[str, datetime],
-    ended: dict[str, FlowRun],
+    workspace: Workspace, export: Export, version: str, runs: Runs, deployment: DeploymentResponse | None
 ) -> Listed:
-    last, next_run = ended.get(export.id), next_runs.get(export.id)
+    last, next_run = runs.ended.get(export.id), runs.next_runs.get(export.id)
     return Listed(
         id=export.id,
         name=export.name,
@@ -153,68 +140,52 @@ def _listed(
         status=export_status(
             export.type,
             active=is_active(deployment),
-            running=running,
+            running=export.id in runs.running,
             waiting=next_run is not None,
             ended=last is not None,
         ),
-        version=(deployment.version if deployment else None) or export.hash,
-        next_run=next_run or _next_by_schedule(deployment),
+        version=(deployment.version if deployment else None) or version,
+        next_run=next_run or next_by_schedule(deployment),
         last_run=last,
     )
 
 
-def _next_by_schedule(deployment: DeploymentResponse | None) -> datetime | None:
-    """When an active schedule comes due next: Prefect makes its runs some seconds after it was switched on."""
-    if deployment is None or not is_active(deployment):
-        return None
-    due = [
-        next(occurrences(entry.schedule.cron, ZoneInfo(entry.schedule.timezone or "UTC"), datetime.now(UTC)))
-        for entry in deployment.schedules
-        if entry.active and isinstance(entry.schedule, CronSchedule)
-    ]
-    return min(due, default=None)
+def _by_name(entry: Listed) -> tuple[str, str]:
+    return entry.name.casefold(), entry.id
 
 
-def _runs(client: SyncPrefectClient, ids: Iterable[UUID], wanted: FlowRunFilterState) -> Iterator[FlowRun]:
-    """Runs of these deployments in the wanted states, the newest first, page by page as they are asked for."""
-    known, offset = list(ids), 0
-    while known:
-        page = client.read_flow_runs(
-            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=known)),
-            flow_run_filter=FlowRunFilter(state=wanted),
-            sort=FlowRunSort.END_TIME_DESC,
-            limit=PAGE,
-            offset=offset,
-        )
-        yield from page
-        offset += len(page)
-        if len(page) < PAGE:
-            return
+def _soonest(entry: Listed) -> tuple[float, tuple[str, str]]:
+    return entry.next_run.timestamp() if entry.next_run else inf, _by_name(entry)
 
 
-def _next_runs(client: SyncPrefectClient, deployments: dict[str, DeploymentResponse]) -> dict[str, datetime]:
-    """When the next run of each export is due, late ones too; the route is the one Prefect's own flow list uses."""
-    names = {str(deployment.flow_id): name for name, deployment in deployments.items()}
-    found: dict[str, datetime] = {}
-    flow_ids = list(names)
-    for begin in range(0, len(flow_ids), PAGE):
-        answer = post(client, "/ui/flows/next-runs", {"flow_ids": flow_ids[begin : begin + PAGE]})
-        for flow_id, run in answer.items():
-            if run is not None and run["state_name"] != "AwaitingRetry":
-                found[names[flow_id]] = datetime.fromisoformat(run["next_scheduled_start_time"])
-    return found
+def _latest(entry: Listed) -> tuple[float, tuple[str, str]]:
+    ended_at = entry.last_run.ended_at if entry.last_run else None
+    return -ended_at.timestamp() if ended_at else inf, _by_name(entry)
 
 
-def _last_ended(client: SyncPrefectClient, ids: dict[UUID, str]) -> dict[str, FlowRun]:
-    last: dict[str, FlowRun] = {}
-    for run in islice(_runs(client, ids, _ENDED), _RECENT):
-        if run.deployment_id in ids:
-            last.setdefault(ids[run.deployment_id], run)
-        if len(last) == len(ids):
-            return last
-    if len(last) < len(ids):
-        for deployment_id, name in ids.items():
-            if name not in last:
-                older = next(_runs(client, [deployment_id], _ENDED), None)
-                last |= {name: older} if older else {}
-    return last
+def _most_urgent(entry: Listed) -> tuple[int, tuple[str, str]]:
+    return _URGENCY.index(entry.status), _by_name(entry)
+
+
+_ORDERS: dict[Sort, Callable[[Listed], Any]] = {
+    "name": _by_name,
+    "next": _soonest,
+    "last": _latest,
+    "status": _most_urgent,
+}
+
+
+def _remarks(workspace: Workspace, filters: Filters, everything: Sequence[Listed]) -> tuple[str, ...]:
+    databases = {*workspace.catalog.databases, *(entry.database for entry in everything)}
+    data_types = {entry.data_type for entry in everything if entry.data_type}
+    return (
+        *_unknown("database", filters.database, databases),
+        *_unknown("data type", filters.data_type, data_types),
+    )
+
+
+def _unknown(what: str, asked: str | None, known: set[str]) -> list[str]:
+    if asked is None or asked in known:
+        return []
+    there = f"there are {', '.join(sorted(known))}" if known else "there are none"
+    return [f"no export has the {what} {asked!r}{did_you_mean(asked, known)} ({there})"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from deployments.compile import DeploymentSpec, own_schedules
+from deployments.changed import Changed, changed_keys
+from deployments.compile import SCHEDULE_SLUG, DeploymentSpec, own_schedules
 
 Change = Literal["new", "edited", "gone", "orphan", "same"]
 Kind = Literal["export", "companion", "automation"]
@@ -23,6 +24,8 @@ Kind = Literal["export", "companion", "automation"]
 class Difference:
     """One deployment's difference: `details` names what differs, `active` whether it is scheduled now.
 
+    `changes` are the values of what differs in the definition, the schedule and the parameters. `by_hand` tells that
+    somebody changed these in Prefect, where the version is still the catalog's.
     For what stands beside the exports, `export` is its own name, which no export can have.
     """
 
@@ -31,6 +34,8 @@ class Difference:
     details: tuple[str, ...]
     active: bool
     kind: Kind = "export"
+    changes: tuple[Changed, ...] = ()
+    by_hand: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The difference as `exports plan --json` prints it."""
@@ -40,6 +45,8 @@ class Difference:
             "details": list(self.details),
             "active": self.active,
             "kind": self.kind,
+            "changes": [changed.to_json() for changed in self.changes],
+            "by_hand": self.by_hand,
         }
 
 
@@ -49,10 +56,7 @@ def compare(
     """The differences, unchanged exports included, sorted by export. All `deployments` carry the project's tag."""
     switched_on = set(active)
     by_name = {deployment.name: deployment for deployment in deployments}
-    found = [
-        Difference(name, *_compare_one(spec, by_name.get(name)), active=name in switched_on)
-        for name, spec in specs.items()
-    ]
+    found = [_compare_one(name, spec, by_name.get(name), name in switched_on) for name, spec in specs.items()]
     for name, deployment in by_name.items():
         if name not in specs:
             ours = deployment.entrypoint == f"flows.exports.{name}"
@@ -60,11 +64,43 @@ def compare(
     return sorted(found, key=lambda difference: difference.export)
 
 
-def _compare_one(spec: DeploymentSpec, deployment: DeploymentResponse | None) -> tuple[Change, tuple[str, ...]]:
+def _compare_one(name: str, spec: DeploymentSpec, deployment: DeploymentResponse | None, active: bool) -> Difference:
     if deployment is None:
-        return "new", ()
+        return Difference(name, "new", (), active)
     details = changed_fields(spec, deployment)
-    return ("edited", tuple(details)) if details else ("same", ())
+    if not details:
+        return Difference(name, "same", (), active)
+    changes = _changes(spec, deployment)
+    by_hand = bool(changes) and spec.version is not None and deployment.version == spec.version
+    return Difference(name, "edited", tuple(details), active, changes=changes, by_hand=by_hand)
+
+
+def _changes(spec: DeploymentSpec, deployment: DeploymentResponse) -> tuple[Changed, ...]:
+    definitions = changed_keys(frozen_definition(deployment), spec.parameters.get("definition", {}))
+    found = [changed for changed in definitions if not changed.key.startswith("schedule")]
+    found += _schedule_changes(spec, deployment)
+    standing, wanted = (
+        {key: value for key, value in parameters.items() if key != "definition"}
+        for parameters in (deployment.parameters or {}, spec.parameters)
+    )
+    return (*found, *changed_keys(standing, wanted))
+
+
+def _schedule_changes(spec: DeploymentSpec, deployment: DeploymentResponse) -> Iterator[Changed]:
+    """Of what Prefect goes by: its schedule, which a person can change there; of a one shot its moment."""
+    standing = _plain({slug: entry.schedule for slug, entry in own_schedules(deployment).items()})
+    wanted = _plain(spec.schedules)
+    if standing != wanted:
+        for slug in sorted({*standing, *wanted}):
+            place = "schedule" if slug == SCHEDULE_SLUG else slug
+            if slug in standing and slug in wanted:
+                yield from changed_keys(standing[slug], wanted[slug], f"{place}.")
+            else:
+                yield Changed(place, standing.get(slug), wanted.get(slug))
+        return
+    definitions = (frozen_definition(deployment), spec.parameters.get("definition", {}))
+    before, after = ({"schedule": found.get("schedule") or {}} for found in definitions)
+    yield from changed_keys(before, after)
 
 
 def changed_fields(spec: DeploymentSpec, deployment: DeploymentResponse) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from prefect._internal.schemas import validators
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -23,6 +23,8 @@ validators.get_timezones = cache(validators.get_timezones)  # type: ignore[attr-
 PAGE = 200
 #: Marks the deployments that stand beside those of the exports.
 COMPANION = "companion"
+
+_NO_SERVER = "start one with `exports start`, or set PREFECT_API_URL to a server that runs"
 
 
 @contextmanager
@@ -37,20 +39,20 @@ def prefect_api() -> Iterator[SyncPrefectClient]:
     except httpx.TransportError as error:
         raise _unreachable(f"the Prefect API does not answer ({type(error).__name__})") from error
     except PrefectHTTPStatusError as error:
-        raise _unreachable(f"the Prefect API refused a request: {error.response.status_code}") from error
+        status = error.response.status_code
+        hint = "try again when the server is well; `apply` goes on where it stopped" if status >= 500 else _NO_SERVER
+        raise _unreachable(f"the Prefect API refused a request: {status}", hint) from error
 
 
-def _unreachable(message: str) -> ExportError:
-    return ExportError(
-        Code.PREFECT_UNREACHABLE,
-        message,
-        "start one with `exports start`, or set PREFECT_API_URL to a server that runs",
-    )
+def _unreachable(message: str, hint: str = _NO_SERVER) -> ExportError:
+    return ExportError(Code.PREFECT_UNREACHABLE, message, hint)
 
 
-def tagged_deployments(client: SyncPrefectClient, *tags: str) -> list[DeploymentResponse]:
-    """Every export's deployment that carries all of `tags`."""
-    return [found for found in _with_tags(client, tags) if COMPANION not in found.tags]
+def tagged_deployments(
+    client: SyncPrefectClient, *tags: str, names: Collection[str] | None = None
+) -> list[DeploymentResponse]:
+    """Every export's deployment that carries all of `tags`, or those of them with these names."""
+    return [found for found in _with_tags(client, tags, names) if COMPANION not in found.tags]
 
 
 def companion_deployments(client: SyncPrefectClient, tag: str) -> list[DeploymentResponse]:
@@ -58,8 +60,11 @@ def companion_deployments(client: SyncPrefectClient, tag: str) -> list[Deploymen
     return _with_tags(client, (tag, COMPANION))
 
 
-def _with_tags(client: SyncPrefectClient, tags: tuple[str, ...]) -> list[DeploymentResponse]:
-    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=list(tags)))
+def _with_tags(
+    client: SyncPrefectClient, tags: tuple[str, ...], names: Collection[str] | None = None
+) -> list[DeploymentResponse]:
+    named = None if names is None else DeploymentFilterName(any_=sorted(names))
+    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=list(tags)), name=named)
     found: list[DeploymentResponse] = []
     while True:
         page = client.read_deployments(deployment_filter=wanted, limit=PAGE, offset=len(found))

@@ -22,11 +22,12 @@ _RUN_STATUS: dict[StateType, RunStatus] = {
 
 def run_status(state: State | None) -> RunStatus:
     """What a flow run's state means to a person; a run that waits for its retry is running."""
-    if state is None:
-        return "scheduled"
-    if state.name == "AwaitingRetry":
-        return "running"
-    return _RUN_STATUS.get(state.type, "running")
+    return "scheduled" if state is None else status_of_state(state.type, state.name)
+
+
+def status_of_state(kind: StateType, name: str | None) -> RunStatus:
+    """The same, of a state's type and name alone."""
+    return "running" if name == "AwaitingRetry" else _RUN_STATUS.get(kind, "running")
 
 
 def export_status(export_type: str, *, active: bool, running: bool, waiting: bool, ended: bool) -> Status:
@@ -40,6 +41,11 @@ def export_status(export_type: str, *, active: bool, running: bool, waiting: boo
     if active or waiting:
         return "scheduled"
     return "finished" if export_type == "one_shot" and ended else "draft"
+
+
+def version_tag(version: str) -> str:
+    """The tag of a deployment that says which definition it carries, so that it can be asked for by that."""
+    return f"version:{version[:12]}"
 
 
 def is_active(deployment: DeploymentResponse | None) -> bool:

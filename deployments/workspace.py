@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
@@ -17,7 +18,9 @@ from deployments.compile import DeploymentSpec, compile_export
 from deployments.plan import frozen_export
 from deployments.prefect_api import find_deployment, prefect_api
 from deployments.project import Project, load_project
-from tasks.ledger import Ledger
+
+if TYPE_CHECKING:
+    from tasks.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,14 @@ class Workspace:
     """One opened connection to everything an action needs; open it with `open_workspace`."""
 
     client: SyncPrefectClient
-    ledger: Ledger
     project: Project
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger, named on first use: looking at Prefect alone needs none, nor the time to import it."""
+        from tasks.ledger import Ledger
+
+        return Ledger.default()
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -76,6 +85,6 @@ class Workspace:
 
 @contextmanager
 def open_workspace() -> Iterator[Workspace]:
-    """Open the Prefect API and name the ledger; nothing is written by opening."""
+    """Open the Prefect API; nothing is written by opening."""
     with prefect_api() as client:
-        yield Workspace(client, Ledger.default(), load_project())
+        yield Workspace(client, load_project())

@@ -50,7 +50,7 @@ def deliver(
     try:
         refuse_other_hands(definition, by_hand=extract is not None)
         delivered_before = len(ledger.delivered_by_run(run_id))
-        allotment = story.deliver(explicit_bounds(definition, since, until, story.logical_time))
+        allotment = story.deliver(explicit_bounds(definition, since, until, begun))
         line = report.outcome(ledger, run_id, allotment, delivered_before)
     except ExportError as found:
         error = found

@@ -9,8 +9,10 @@ import typer
 
 from manage import output
 from manage.authoring_commands import add_authoring_commands
-from manage.command import Detach, ExportArgument, Json, opened
+from manage.command import Detach, ExportArgument, Json, Since, opened
+from manage.finding_commands import add_finding_commands
 from manage.machine import add_machine_commands
+from manage.plan_commands import add_plan_commands
 from manage.windows_commands import add_window_commands
 
 if TYPE_CHECKING:
@@ -25,12 +27,6 @@ app = typer.Typer(
 )
 
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's id or its first digits; default: the newest.")]
-Since = Annotated[
-    str | None,
-    typer.Option(
-        help="After a change of source or cursor, where it begins: start, now, or a moment (2026-11-01T00:00)."
-    ),
-]
 
 
 @app.command()
@@ -61,55 +57,6 @@ def check(
         output.say(f"{len(ids or catalog.exports)} exports checked, {len(problems)} problems found")
     if any(problem.severity == "error" for problem in problems):
         raise typer.Exit(1)
-
-
-@app.command()
-def preview(
-    export_id: ExportArgument,
-    rows: Annotated[int, typer.Option(min=0, max=1000, help="How many rows to show.")] = 10,
-    json: Json = False,
-) -> None:
-    """Show the SQL, the window, the file name and the first rows of a run that would start now."""
-    from catalog.load import load_catalog
-    from deployments.checking import preview as preview_export
-    from tasks.ledger import Ledger
-
-    with output.failing(json):
-        catalog = load_catalog()
-        shown = preview_export(catalog, Ledger.default(), catalog.export(export_id), rows)
-    if json:
-        output.data(shown.to_json())
-    else:
-        output.preview_words(shown)
-
-
-@app.command("list")
-def list_command(
-    search: Annotated[str | None, typer.Option(help="Text in the name or id.")] = None,
-    database: Annotated[str | None, typer.Option(help="Only this database.")] = None,
-    data_type: Annotated[str | None, typer.Option(help="Only this data type.")] = None,
-    type_: Annotated[str | None, typer.Option("--type", help="Only this export type.")] = None,
-    status: Annotated[str | None, typer.Option(help="draft, scheduled, in_progress or finished.")] = None,
-    json: Json = False,
-) -> None:
-    """List the exports with their status, next and last run."""
-    from catalog.definition import EXPORT_TYPES
-    from deployments.listing import STATUSES, Filters, list_exports
-
-    if status is not None and status not in STATUSES:
-        raise typer.BadParameter(f"{status} is none of {', '.join(STATUSES)}", param_hint="--status")
-    if type_ is not None and type_ not in EXPORT_TYPES:
-        raise typer.BadParameter(f"{type_} is none of {', '.join(EXPORT_TYPES)}", param_hint="--type")
-    with opened(json) as workspace:
-        filters = Filters(search=search, database=database, data_type=data_type, type=type_, status=status)
-        entries = list_exports(workspace, filters)
-        problems = [problem for problem in workspace.catalog.problems if problem.severity == "error"]
-    if json:
-        output.data([entry.to_json() for entry in entries])
-    else:
-        output.list_words(entries)
-    for problem in problems:
-        output.say(f"Warning: left out: {problem.code}: {problem.file}: {problem.message}")
 
 
 @app.command()
@@ -163,7 +110,7 @@ def run(
         from deployments.quick_run import run_here, start_run
 
         if detach:
-            output.detached(start_run(workspace, export_id, detach=True), export_id, json)
+            output.detached([(start_run(workspace, export_id, detach=True), export_id)], json)
             return
         report = run_here(workspace, export_id)
     output.report(report, json)
@@ -237,41 +184,14 @@ def relaunch(export_id: ExportArgument, run: RunOption = None, json: Json = Fals
         output.say(f"run {run_id} of {export_id} waits for a worker to take it again")
 
 
-@app.command()
-def plan(
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 4 when something would change.")] = False,
-    json: Json = False,
-) -> None:
-    """Show how the catalog and Prefect differ; nothing is changed."""
-    from deployments.carry_out import differences
-
-    with opened(json) as workspace:
-        found = [difference for difference in differences(workspace) if difference.change != "same"]
-    output.differences(found, json)
-    if exit_code and found:
-        raise typer.Exit(4)
-
-
-@app.command()
-def apply(
-    activate: Annotated[bool, typer.Option("--activate", help="Switch new exports on.")] = False,
-    since: Since = None,
-    json: Json = False,
-) -> None:
-    """Bring Prefect to the catalog: new exports are deployed paused, edited ones updated, gone ones removed."""
-    from deployments.carry_out import carry_out
-
-    with opened(json) as workspace:
-        done = carry_out(workspace, activate_new=activate, since=since, on_step=output.say_quietly)
-    output.differences(done, json)
-
-
 def _entry(workspace: Workspace, export_id: str) -> dict[str, Any]:
     from deployments.listing import list_one
 
     return list_one(workspace, workspace.known(export_id)).to_json()
 
 
+add_finding_commands(app)
 add_authoring_commands(app)
 add_window_commands(app)
+add_plan_commands(app)
 add_machine_commands(app)

@@ -17,6 +17,13 @@ ExportArgument = Annotated[str, typer.Argument(metavar="ID", help="The export's 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Hand the run to a worker instead.")]
 
+Since = Annotated[
+    str | None,
+    typer.Option(
+        help="After a change of source or cursor, where it begins: start, now, or a moment (2026-11-01T00:00)."
+    ),
+]
+
 
 @contextmanager
 def opened(json_wanted: bool) -> Iterator[Workspace]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,10 +19,11 @@ from catalog.report_text import facts, moment
 
 if TYPE_CHECKING:
     from catalog.definition import Export
+    from deployments.backfill import Planned
     from deployments.checking import Preview
     from deployments.ledger_view import LedgerEntry
     from deployments.listing import Listed
-    from deployments.plan import Difference
+    from deployments.status import Status
     from deployments.trying import TriedTarget
 
 _stderr = Console(stderr=True, soft_wrap=True)
@@ -105,23 +106,48 @@ def report_words(report: RunReport) -> None:
 
 def report(drawn: RunReport, json_wanted: bool) -> None:
     """Show the report of a run that has just ended, and exit 1 when it failed."""
-    failed = drawn.status == "failed"
+    reports([drawn], json_wanted)
+
+
+def reports(drawn: Iterable[RunReport], json_wanted: bool, *, as_list: bool = False) -> None:
+    """Show the reports of runs as they end, and exit 1 when one failed; as JSON all at the end."""
+    seen = []
+    for each in drawn:
+        seen.append(each)
+        if not json_wanted:
+            report_words(each)
     if json_wanted:
-        record = drawn.to_json()
-        if failed:
-            record["error"] = error_object(
-                ExportError(
-                    Code[drawn.error_code or "INTERNAL"],
-                    drawn.error_message or "",
-                    drawn.error_hint,
-                    export=drawn.export,
-                )
-            )
-        data(record)
-    else:
-        report_words(drawn)
-    if failed:
+        records = [_record(each) for each in seen]
+        data(records if as_list else records[0])
+    if any(each.status == "failed" for each in seen):
         raise typer.Exit(1)
+
+
+def _record(drawn: RunReport) -> dict[str, Any]:
+    record = drawn.to_json()
+    if drawn.status == "failed":
+        code = Code[drawn.error_code or "INTERNAL"]
+        error = ExportError(code, drawn.error_message or "", drawn.error_hint, export=drawn.export)
+        record["error"] = error_object(error)
+    return record
+
+
+def planned(runs: Sequence[Planned], json_wanted: bool) -> None:
+    """What a backfill would deliver, a line for each run."""
+    if json_wanted:
+        data([run.to_json() for run in runs])
+        return
+    rows = [
+        [
+            moment(run.span.since),
+            moment(run.span.until),
+            "/".join(filter(None, (run.folder, run.file))),
+            f"{run.rows:,}",
+        ]
+        for run in runs
+    ]
+    table(["since", "until", "file", "rows"], rows)
+    say(f"{len(runs)} runs, {sum(run.rows for run in runs):,} rows; nothing was delivered")
 
 
 def runs_words(reports: Sequence[RunReport]) -> None:
@@ -144,8 +170,6 @@ def runs_words(reports: Sequence[RunReport]) -> None:
 
 def list_words(entries: Sequence[Listed]) -> None:
     """The exports, a line each."""
-    from deployments.status import run_status
-
     rows = [
         [
             entry.id,
@@ -155,11 +179,17 @@ def list_words(entries: Sequence[Listed]) -> None:
             entry.data_type or "-",
             entry.status.replace("_", " "),
             moment(entry.next_run),
-            f"{run_status(entry.last_run.state)} {moment(entry.last_run.end_time)}" if entry.last_run else "-",
+            f"{entry.last_run.status} {moment(entry.last_run.ended_at)}" if entry.last_run else "-",
         ]
         for entry in entries
     ]
     table(["id", "name", "type", "database", "data type", "status", "next run", "last run"], rows)
+
+
+def counts_words(counts: Mapping[Status, int]) -> None:
+    """How many exports there are of each status."""
+    found = [f"{count} {status.replace('_', ' ')}" for status, count in counts.items() if count]
+    say(f"{sum(counts.values())} exports{': ' if found else ''}{', '.join(found)}")
 
 
 def ledger_words(entries: Sequence[LedgerEntry]) -> None:
@@ -181,11 +211,13 @@ def ledger_words(entries: Sequence[LedgerEntry]) -> None:
     table(["window", "kind", "state", "low", "high", "files", "rows", "run", "error"], rows)
 
 
-def detached(run_id: str, export_id: str, json_wanted: bool) -> None:
-    """A run that was handed to a worker."""
+def detached(runs: Sequence[tuple[str, str]], json_wanted: bool, *, as_list: bool = False) -> None:
+    """Runs that were handed to a worker, each with its export; a list where there may be any number."""
     if json_wanted:
-        data({"run_id": run_id, "export": export_id, "status": "scheduled"})
-    else:
+        handed = [{"run_id": run_id, "export": export_id, "status": "scheduled"} for run_id, export_id in runs]
+        data(handed if as_list else handed[0])
+        return
+    for run_id, export_id in runs:
         say(f"run {run_id} of {export_id} waits for a worker")
 
 
@@ -215,25 +247,15 @@ def definition_words(export: Export, customised: Sequence[str], *, frozen: bool)
 
 
 def preview_words(shown: Preview) -> None:
-    """What the next run would do."""
+    """What the next run would do: the beginning of its file stands last, as it will be."""
     text(shown.sql)
-    text(f"\nfile:   {', '.join(shown.files)}")
+    names = ", ".join("/".join(filter(None, (shown.folder, name))) for name in shown.files)
+    text(f"\nfile:    {names} to {', '.join(shown.targets) or 'the local downloads'}")
     if shown.until:
-        text(f"window: {moment(shown.since) if shown.since else 'the beginning'} to {moment(shown.until)}")
-    text("")
-    rows = [["NULL" if cell is None else cell for cell in row] for row in shown.rows]
-    table([f"{name} ({kind})" for name, kind in shown.columns], rows)
-
-
-def differences(found: Sequence[Difference], json_wanted: bool) -> None:
-    """How the catalog and Prefect differ, or what was carried out."""
-    if json_wanted:
-        data([difference.to_json() for difference in found])
-        return
-    for difference in found:
-        details = f" ({', '.join(difference.details)})" if difference.details else ""
-        text(f"{difference.change:<7} {difference.export}{details}{', scheduled' if difference.active else ''}")
-    say(f"{len(found)} differences" if found else "the catalog and Prefect are the same")
+        text(f"window:  {moment(shown.since) if shown.since else 'the beginning'} to {moment(shown.until)}")
+    text(f"columns: {', '.join(f'{name} ({kind})' if kind else name for name, kind in shown.columns)}")
+    rows = f"the first {len(shown.rows)} rows" if shown.rows else "no rows"
+    text(f"\n{rows}, as {shown.format}:\n\n{shown.text}".rstrip("\n"))
 
 
 def problem(found: Problem) -> None:

@@ -80,6 +80,10 @@ def backfill(
     export_id: ExportArgument,
     since: Annotated[str, typer.Option(help="Where the span begins, as 2026-11-01T00:00 (in the schedule's zone).")],
     until: Annotated[str, typer.Option(help="Where it ends; a row at exactly this moment is not in it.")],
+    slots: Annotated[
+        bool, typer.Option("--slots", help="A run and a file for each of the schedule's windows within the span.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show windows, names and rows; deliver nothing.")] = False,
     detach: Detach = False,
     json: Json = False,
 ) -> None:
@@ -88,11 +92,15 @@ def backfill(
 
     quiet_logs()
     with opened(json) as workspace:
-        from deployments.quick_run import run_here, span_of, start_run
+        from deployments.backfill import deliver_spans, spans_of
+        from deployments.backfill import dry_run as look_ahead
+        from deployments.quick_run import start_run
 
-        span = span_of(workspace, export_id, since, until)
-        if detach:
-            output.detached(start_run(workspace, export_id, detach=True, span=span), export_id, json)
-            return
-        report = run_here(workspace, export_id, span)
-    output.report(report, json)
+        spans = spans_of(workspace, export_id, since, until, slots=slots)
+        if dry_run:
+            output.planned(look_ahead(workspace, export_id, spans), json)
+        elif detach:
+            runs = [(start_run(workspace, export_id, detach=True, span=span), export_id) for span in spans]
+            output.detached(runs, json, as_list=slots)
+        else:
+            output.reports(deliver_spans(workspace, export_id, spans), json, as_list=slots)

@@ -121,15 +121,23 @@ def preview(source: Source, export: Export, bounds: Bounds, limit: int, reshape:
     """The statement with its values written in, and its first rows."""
     columns = source_columns(source, export)
     statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
-    _prepare(source, "text", reshape)
-    result_columns, batches = _run(source, statement.limit(limit), _chosen(export, columns), "text", [], reshape)
-    rows = [row for batch in batches for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)]
+    first = first_rows(source, export, bounds, limit, "text", reshape)
+    rows = [row for batch in first.batches for row in zip(*(cells.to_pylist() for cells in batch.columns), strict=True)]
     compiled = statement.compile(source.connection, compile_kwargs={"literal_binds": True})
     return Shown(
         str(compiled).replace("%%", "%") if "format" in compiled.dialect.paramstyle else str(compiled),
-        tuple((column.name, column.type_text) for column in result_columns),
+        tuple((column.name, column.type_text) for column in first.columns),
         tuple(rows),
     )
+
+
+def first_rows(
+    source: Source, export: Export, bounds: Bounds, limit: int, form: Form, reshape: Reshaping | None = None
+) -> Rows:
+    """The first rows of the window, `reshape` as in `open_rows`. Batches must be consumed while the source is open."""
+    columns = source_columns(source, export)
+    statement = build_select(export, columns, cursor_range(source, export, columns, bounds)).limit(limit)
+    return open_rows(source, export, Begun(statement, columns, _chosen(export, columns), 0), form, None, reshape)
 
 
 def verify(source: Source, export: Export, reshape: Reshaping | None = None) -> None:
