@@ -66,8 +66,9 @@ def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | N
             "take another id, or let `exports apply` remove that one",
         )
     differences: tuple[str, ...] = ()
-    path = path_of(workspace.catalog, export_id)
-    written = path.read_text(encoding="utf-8") if path.exists() else definition_yaml(original)
+    # One whose YAML is gone, or does not load any more, is copied as its deployment has it.
+    loads, path = export_id in workspace.catalog.exports, path_of(workspace.catalog, export_id)
+    written = path.read_text(encoding="utf-8") if loads else definition_yaml(original)
     if original.standard_equivalent is not None:
         written, differences = standard_text(workspace.catalog, written, original), tuple(customisations(original))
     chosen = name if name is not None else _free_name(original.name, workspace.catalog.exports.values())

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from plain_run import run_plainly
-from prefect_server import NIGHTLY, status_of
+from prefect_server import NIGHTLY, deployment_of, status_of
 from workshop import Workshop
+
+from catalog.definition import Export
 
 WRITTEN = """# Drop of the night; ask Anaïs before you change it.
 name: "Orders of the night"   # shown to people
@@ -63,6 +65,20 @@ def test_a_copy_begins_anew(prefect: Workshop) -> None:
     prefect.run("copy", export_id, new_id, "--name", f"Another {prefect.suffix}")
     ran = run_plainly(prefect, new_id, datetime(2026, 2, 2, tzinfo=UTC))
     assert sum(file.rows for file in prefect.ledger.delivered_by_run(ran.run_id)) == 3
+
+
+@pytest.mark.parametrize("broken", ["type: [", "target: drop", None], ids=["no YAML", "no definition", "gone"])
+def test_what_does_not_load_any_more_is_copied_as_it_is_deployed(prefect: Workshop, broken: str | None) -> None:
+    export_id = written(prefect)
+    prefect.run("activate", export_id)
+    if broken is None:
+        path_of(prefect, export_id).unlink()
+    else:
+        path_of(prefect, export_id).write_text(broken)
+    prefect.run("copy", export_id, prefect.id("copied"))
+    assert prefect.load(prefect.id("copied")).model_dump(exclude={"id", "name"}) == Export.model_validate(
+        deployment_of(export_id).parameters["definition"]
+    ).model_dump(exclude={"id", "name"})
 
 
 @pytest.mark.parametrize("new_id", ["Orders", "2nd", "class", "a/b"])
