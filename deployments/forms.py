@@ -20,7 +20,7 @@ from deployments.checking import check as check_exports
 from deployments.download import LINK_SECONDS, locate
 from deployments.lifecycle import lost_by_unscheduling
 from deployments.lifecycle import unschedule as unschedule_export
-from deployments.plan import Difference
+from deployments.plan_text import sentence
 from deployments.trying import TriedTarget, try_targets
 from deployments.workspace import Workspace
 
@@ -173,19 +173,13 @@ def _apply(workspace: Workspace, dry_run: bool, activate_new: bool, since: str |
     if not found:
         return Answer("the catalog and Prefect are the same", "# Apply\n\nThe catalog and Prefect are the same.")
     line = f"{_count(len(found), 'difference')} {'found, nothing changed' if dry_run else 'carried out'}"
-    return Answer(line, f"# Apply\n\n{line}.\n\n{_differences(found)}")
-
-
-def _differences(found: Sequence[Difference]) -> str:
-    rows = [
-        (each.change, each.export, ", ".join(each.details) or "-", "scheduled" if each.active else "-")
-        for each in found
-    ]
-    return table(("change", "export", "what differs", "now"), rows)
+    # Values stand in it as they are, and may look like Markdown.
+    said = "\n".join(f"{each.export}: {sentence(each)}" for each in found)
+    return Answer(line, f"# Apply\n\n{line}.\n\n```text\n{said}\n```")
 
 
 def _list(sentences: Iterable[str]) -> str:
-    return "\n".join(f"- {sentence}" for sentence in sentences)
+    return "\n".join(f"- {each}" for each in sentences)
 
 
 def _count(number: int, of: str) -> str:

@@ -145,7 +145,7 @@ def test_apply_first_shows_and_then_carries_out(prefect: Workshop) -> None:
     export_id = prefect.export(schedule=NIGHTLY)
     kind, message, full = outcome(forms.apply)
     assert (kind, message) == ("COMPLETED", "1 difference found, nothing changed")
-    assert f"| new | {export_id} |" in full and prefect.json("list")[0]["status"] == "draft"
+    assert f"{export_id}: new\n" in full and prefect.json("list")[0]["status"] == "draft"
     assert [entry["change"] for entry in prefect.json("plan")] == ["new"]
     assert outcome(forms.apply, dry_run=False, activate_new=True)[1] == "1 difference carried out"
     assert status_of(prefect, export_id) == "scheduled" and not deployment_of(export_id).paused
