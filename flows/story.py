@@ -217,7 +217,7 @@ class Story:
     def _corrects(self, earlier: Export, error: ExportError) -> bool:
         # A window keeps its definition, but one that can never be read with it would stop the export for ever.
         edited = self.export.hash != earlier.hash and self.export.source_key == earlier.source_key
-        return error.code.remedy is Remedy.EDIT and edited
+        return error.code.remedy is Remedy.EDIT and edited and _is_customised_as(self.export, earlier)
 
     def _with_the_way_out(self, error: ExportError, window: Window) -> ExportError:
         """The error, with a hint that helps where an edit would not: a window keeps the definition it began with."""
@@ -259,6 +259,12 @@ class Story:
 
     def _wait(self, holder: str) -> None:
         self.means.tell(f"waiting: another run of this export is at work ({holder})")
+
+
+def _is_customised_as(later: Export, earlier: Export) -> bool:
+    """Whether no row that the earlier definition changes would be written as it was read: a mask must not fall off."""
+    still_custom = earlier.standard_equivalent is None or later.standard_equivalent is not None
+    return still_custom and (earlier.transform is None or later.transform is not None)
 
 
 def remarks(findings: Findings) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from custom_modules import customised, lines
+from custom_modules import UPPER, CustomModules, customised, lines
 from prefect_server import deployment_of, status_of
 from workshop import Workshop
 
@@ -161,5 +161,27 @@ def test_what_was_outstanding_is_still_delivered_customised(prefect: Workshop, m
     assert prefect.json("run", export_id, exit_code=1)["error_code"] == "SOURCE_UNREACHABLE"
     (prefect.folder / "away.sqlite").rename(prefect.folder / "crm.sqlite")
     prefect.run("unschedule", export_id, "--yes")
+    assert prefect.json("run", export_id)["status"] == "succeeded"
+    assert lines(prefect)[0][1][:3] == ["1", "5", "ANAÏS"]
+
+
+@pytest.mark.parametrize("module_is", ["removed", "without the function"])
+def test_a_window_whose_mask_is_gone_is_not_sent_unmasked(
+    prefect: Workshop, module: str, custom_modules: CustomModules, module_is: str
+) -> None:
+    export_id, _ = written(prefect, module)
+    prefect.run("activate", export_id)
+    (prefect.folder / "crm.sqlite").rename(prefect.folder / "away.sqlite")
+    prefect.run("run", export_id, exit_code=1)
+    (prefect.folder / "away.sqlite").rename(prefect.folder / "crm.sqlite")
+    prefect.run("unschedule", export_id, "--yes")
+    custom_modules.write(module, "")
+    if module_is == "removed":
+        (custom_modules.folder / f"{module}.py").unlink()
+    report = prefect.json("run", export_id, exit_code=1)
+    assert report["error_code"] == "DEFINITION_INVALID" and module in report["error_message"]
+    assert prefect.files() == {} and prefect.json("ledger", export_id)[-1]["state"] == "PLANNED"
+
+    custom_modules.write(module, UPPER)
     assert prefect.json("run", export_id)["status"] == "succeeded"
     assert lines(prefect)[0][1][:3] == ["1", "5", "ANAÏS"]
