@@ -114,7 +114,7 @@ def extract_frames(
     form = FORMS[export.file.format]
 
     def read(source: Source, _: Database, parts: Parts) -> tuple[tuple[Extracted, ...], Findings]:
-        columns, rows = rows_of(guarded(lambda: write(source), author), {}, author)
+        columns, rows = rows_of(guarded(write, source, author), {}, author)
         return parts.write_rows(Rows(columns, batches_of(rows, columns, form))), Findings()
 
     return _into_spool(export, window, lookup, on_progress, load, read)

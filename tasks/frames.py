@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from tasks.columns import Column, Kind, guessed, refuse_twins
 from tasks.connect import Source
-from tasks.hand_written import HandWritten
+from tasks.hand_written import Asked, Frames, HandWritten
 from tasks.postgres import describe, prepare_reading, with_moments
 from tasks.values import text_of
 
@@ -68,12 +68,13 @@ def frame_of(columns: Sequence[Column], rows: Sequence[Sequence[Any]], dialect: 
     return pd.DataFrame(named, columns=[column.name for column in columns], dtype=object)
 
 
-def guarded(begin: Callable[[], Iterator[pd.DataFrame]], author: HandWritten) -> Generator[pd.DataFrame, None, None]:
-    """What hand-written code gives; what it raises is an ExportError."""
-    with author.at_work():
-        made = iter(begin())
+def guarded(write: Frames, source: Source, author: HandWritten) -> Generator[pd.DataFrame, None, None]:
+    """What hand-written code gives of the database; what it raises is an ExportError."""
+    asked = Asked(source)
+    with author.at_work(asked):
+        made = iter(write(source))
     while True:
-        with author.at_work():
+        with author.at_work(asked):
             frame = next(made, _END)
         # Not None: that is what code gives which forgets its DataFrame, and no end.
         if frame is _END:

@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+from weakref import WeakSet
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 
-from catalog.errors import Code, ExportError
+from catalog.errors import Code, ExportError, Remedy
+from tasks.translate import translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pandas as pd
+    from sqlalchemy.engine import ExceptionContext
 
     from tasks.connect import Source
 
@@ -27,6 +31,24 @@ Frames: TypeAlias = "Callable[[Source], Iterator[pd.DataFrame]]"
 CUSTOM = "flows.custom"
 
 
+class Asked:
+    """The database that hand-written code is given: which of its exceptions come from there, and what they mean."""
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._raised = source, WeakSet[BaseException]()
+        event.listen(source.connection.engine, "handle_error", self._note)
+
+    def _note(self, context: ExceptionContext) -> None:
+        if context.sqlalchemy_exception is not None:
+            self._raised.add(context.sqlalchemy_exception)
+
+    def meaning_of(self, error: BaseException) -> ExportError | None:
+        """The database's error as ours; None for what it has not raised."""
+        if not isinstance(error, DBAPIError) or error not in self._raised:
+            return None
+        return translate(error, self._source.name, self._source.connection.engine.url, connected=True)
+
+
 @dataclass(frozen=True, slots=True)
 class HandWritten:
     """A function of that kind: its name as people know it, and the code of its failures."""
@@ -35,20 +57,28 @@ class HandWritten:
     code: Code
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Around every call of it: its exceptions become an ExportError, unless they are about export or database.
+    def at_work(self, asked: Asked | None = None) -> Iterator[None]:
+        """Around every call of it: its exceptions become an ExportError; those of the `asked` database keep its code.
 
         The exception's own text may quote a row, so that only its type and line are told, and it is not chained.
         """
         try:
             yield
-        except (ExportError, SQLAlchemyError):
+        except ExportError:
             raise
         except Exception as error:
             place = line_of(error)
-            raise self.failed(
-                f"raised {type(error).__name__}{f' at {place}' if place else ''}",
-                "mend it, bring it to the worker, then relaunch: its window stays the same",
+            raised = f"raised {type(error).__name__}{f' at {place}' if place else ''}"
+            meaning = asked.meaning_of(error) if asked else None
+            if meaning is None:
+                raise self.failed(
+                    raised, "mend it, bring it to the worker, then relaunch: its window stays the same"
+                ) from None
+            if meaning.code.remedy is not Remedy.EDIT:
+                raise meaning from None
+            # What is wrong with a statement is said by quoting it, and this one may be made of cells.
+            raise ExportError(
+                meaning.code, f"{self.name} {raised}", "mend its SQL, bring it to the worker, then run it again"
             ) from None
 
     def failed(self, what: str, hint: str) -> ExportError:

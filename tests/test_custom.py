@@ -117,7 +117,25 @@ FAILING = {
         "CUSTOM_FAILED",
         "{id}:rows raised ValueError",
     ),
-    "its SQL": ("yield from frames(source, 'SELECT x FROM nowhere')", "COLUMN_MISSING", "nowhere"),
+    "its SQL": (
+        "yield from frames(source, 'SELECT x FROM nowhere')",
+        "COLUMN_MISSING",
+        "{id}:rows raised OperationalError at flows/custom/{id}.py:10",
+    ),
+    "a cell in its SQL": (
+        "name = next(frames(source, 'SELECT customer FROM orders'))['customer'][0]\n"
+        "yield from frames(source, f'SELECT id FROM orders WHERE customer = [{name}]')",
+        "COLUMN_MISSING",
+        "raised OperationalError at flows/custom/{id}.py:11",
+    ),
+    "another database": (
+        "import sqlalchemy\n"
+        "with sqlalchemy.create_engine('sqlite://').connect() as other:\n"
+        "    other.exec_driver_sql('SELECT [Anaïs]')\n"
+        "yield",
+        "CUSTOM_FAILED",
+        "raised OperationalError at flows/custom/{id}.py:12",
+    ),
     "no DataFrame": ("yield [1, 2]", "CUSTOM_FAILED", "gave a list, not a DataFrame"),
     "nothing at all": ("return None", "CUSTOM_FAILED", "TypeError"),
     "other columns": (

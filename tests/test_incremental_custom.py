@@ -45,6 +45,12 @@ def test_each_window_has_its_own_rows_and_a_header_when_there_are_none(workshop:
 
 BROKEN = {
     "raises": ("    text = 'Anaïs is secret'\n    raise ValueError(text)", "ValueError at flows/custom/{name}.py:3"),
+    "asks a database of its own": (
+        "    import sqlalchemy\n"
+        "    with sqlalchemy.create_engine('sqlite://').connect() as other:\n"
+        "        other.exec_driver_sql(f'SELECT [{batch[\"customer\"][0]}]')",
+        "OperationalError at flows/custom/{name}.py:4",
+    ),
     "returns nothing": ("    pass", "gave a NoneType, not a DataFrame"),
     "names a column twice": ("    batch.columns = ['a'] * 4\n    return batch", "two columns named 'a'"),
     "gives what no file holds": ("    batch['customer'] = [[float('nan')]] * 3\n    return batch", "column 'customer'"),
