@@ -21,10 +21,11 @@ from tasks.hand_written import CUSTOM, Transform, line_of
 _PARAMETERS = ["since", "until", "definition"]
 
 
-def custom_flow(export_id: str) -> Flow[..., Any]:
+def written_flow(export_id: str) -> Flow[..., Any]:
     """The flow that a custom export's own module holds, under the export's id.
 
-    Raises ExportError DEFINITION_INVALID when the module is missing or cannot be imported, or holds no such flow.
+    Raises ExportError DEFINITION_INVALID when the module is missing or cannot be imported, or holds no such flow, or
+    one that is asynchronous or a generator.
     """
     found = getattr(_module(export_id), export_id, None)
     if not isinstance(found, Flow):
@@ -36,6 +37,12 @@ def custom_flow(export_id: str) -> Flow[..., Any]:
             export_id,
             f"the flow {export_id} in {_file(export_id)} has other parameters than every export's",
             "write them as docs/custom.md does: since, until, *, definition",
+        )
+    if found.isasync or found.isgenerator:
+        raise _invalid(
+            export_id,
+            f"the flow {export_id} in {_file(export_id)} is {'asynchronous' if found.isasync else 'a generator'}",
+            "write it with a plain `def`, ending with `return deliver(definition, since, until, extract=...)`",
         )
     return found
 
@@ -74,14 +81,14 @@ def customisations(export: Export) -> list[str]:
 def refuse_broken(export: Export) -> None:
     """Raises ExportError DEFINITION_INVALID when the export's own Python is not there, or is none."""
     if export.type == "custom":
-        custom_flow(export.id)
+        written_flow(export.id)
     transform_of(export)
 
 
 def refuse_other_hands(export: Export, *, by_hand: bool) -> None:
     """Raises ExportError DEFINITION_INVALID when the flow is not that of the export's type."""
     if export.type == "custom" and not by_hand:
-        custom_flow(export.id)
+        written_flow(export.id)
         raise _invalid(
             export.id,
             f"the flow {export.id} in {_file(export.id)} does not say who reads its rows",

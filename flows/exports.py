@@ -14,7 +14,8 @@ from prefect import Flow
 
 from catalog.errors import ExportError
 from catalog.model import ID_PATTERN
-from flows.custom_code import custom_flow, has_module
+from flows.custom_code import has_module
+from flows.custom_flow import custom_flow
 from flows.run import run
 
 _VALID = re.compile(ID_PATTERN)

@@ -184,6 +184,7 @@ def test_a_frame_without_rows_gives_the_header(prefect: Workshop, custom_modules
 
 NO_FLOW = "def {id}(): pass"
 OTHER_PARAMETERS = "from prefect import flow\n@flow\ndef {id}(definition): pass"
+ASYNC = "from prefect import flow\n@flow\nasync def {id}(since=None, until=None, *, definition): pass"
 BROKEN: dict[str, tuple[str | None, str]] = {
     "missing": (None, "there is no flows/custom/{id}.py"),
     "no Python": ("\ndef (", "is no Python"),
@@ -191,6 +192,8 @@ BROKEN: dict[str, tuple[str | None, str]] = {
     "raises": ("\n1 / 0", "raised ZeroDivisionError at flows/custom/{id}.py:2"),
     "no flow": (NO_FLOW, "holds no Prefect flow named {id}"),
     "other parameters": (OTHER_PARAMETERS, "has other parameters"),
+    "async": (ASYNC, "is asynchronous"),
+    "a generator": (ASYNC.replace("async ", "").replace("pass", "yield"), "is a generator"),
 }
 
 
@@ -208,6 +211,29 @@ def test_broken_python_is_a_finding_of_check_and_a_failed_run(
     assert said.format(id=own) in problem["message"] and problem["hint"]
     report = prefect.json("run", own, exit_code=1)
     assert report["error_code"] == "DEFINITION_INVALID" and said.format(id=own) in report["error_message"]
+
+
+RETURN = "return deliver(definition, since, until, extract=rows)"
+ENDINGS = {
+    "nothing": (RETURN.removeprefix("return "), "DEFINITION_INVALID", "returned a NoneType, and not what `deliver` gives"),
+    "something else": (f"{RETURN}.is_completed()", "DEFINITION_INVALID", "returned a bool"),
+    "raising": ("raise ValueError('Anaïs')", "CUSTOM_FAILED", "raised ValueError at flows/custom/{id}.py:{line}"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_flow_that_does_not_return_what_deliver_gives_is_no_success(
+    prefect: Workshop, custom_modules: CustomModules, own: str, ending: str
+) -> None:
+    written, code, said = ENDINGS[ending]
+    custom_modules.flow(own, "yield 1 / 0")
+    text = (custom_modules.folder / f"{own}.py").read_text()
+    line = text[: text.index(RETURN)].count("\n") + 1
+    custom_modules.write(own, text.replace(RETURN, written))
+    result = prefect.run("run", own, "--json", exit_code=1)
+    report = json.loads(result.stdout)
+    assert report["error_code"] == code, report
+    assert said.format(id=own, line=line) in report["error_message"] and "Anaïs" not in result.output
 
 
 KEYS: dict[str, Any] = {
