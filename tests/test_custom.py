@@ -236,6 +236,14 @@ def test_a_flow_that_does_not_return_what_deliver_gives_is_no_success(
     assert said.format(id=own, line=line) in report["error_message"] and "Anaïs" not in result.output
 
 
+def test_a_flow_without_annotations_runs_as_any_other(
+    prefect: Workshop, custom_modules: CustomModules, own: str
+) -> None:
+    path = custom_modules.folder / f"{own}.py"
+    custom_modules.write(own, path.read_text().replace(": Definition", ""))
+    assert prefect.json("run", own)["rows"] == 3 and prefect.text("own.csv") == CSV
+
+
 KEYS: dict[str, Any] = {
     "table": "orders",
     "query": "SELECT 1",
