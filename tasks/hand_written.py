@@ -66,7 +66,7 @@ class HandWritten:
             yield
         except ExportError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             place = line_of(error)
             raised = f"raised {type(error).__name__}{f' at {place}' if place else ''}"
             meaning = asked.meaning_of(error) if asked else None

@@ -117,6 +117,7 @@ FAILING = {
         "CUSTOM_FAILED",
         "{id}:rows raised ValueError",
     ),
+    "leaving": ("import sys\nsys.exit()\nyield", "CUSTOM_FAILED", "raised SystemExit at flows/custom/{id}.py:11"),
     "its SQL": (
         "yield from frames(source, 'SELECT x FROM nowhere')",
         "COLUMN_MISSING",
@@ -218,6 +219,7 @@ ENDINGS = {
     "nothing": (RETURN.removeprefix("return "), "DEFINITION_INVALID", "returned a NoneType, and not what `deliver` gives"),
     "something else": (f"{RETURN}.is_completed()", "DEFINITION_INVALID", "returned a bool"),
     "raising": ("raise ValueError('Anaïs')", "CUSTOM_FAILED", "raised ValueError at flows/custom/{id}.py:{line}"),
+    "leaving": ("raise SystemExit", "CUSTOM_FAILED", "raised SystemExit at flows/custom/{id}.py:{line}"),
 }
 
 

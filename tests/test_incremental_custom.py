@@ -45,6 +45,7 @@ def test_each_window_has_its_own_rows_and_a_header_when_there_are_none(workshop:
 
 BROKEN = {
     "raises": ("    text = 'Anaïs is secret'\n    raise ValueError(text)", "ValueError at flows/custom/{name}.py:3"),
+    "leaves": ("    raise SystemExit", "SystemExit at flows/custom/{name}.py:2"),
     "asks a database of its own": (
         "    import sqlalchemy\n"
         "    with sqlalchemy.create_engine('sqlite://').connect() as other:\n"
