@@ -12,7 +12,7 @@ from prefect.client.schemas.responses import DeploymentResponse, SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Scheduled
 
-from catalog.definition import Export
+from catalog.definition import CUSTOM_KEYS, Export
 from catalog.errors import Code, ExportError
 from deployments.apply import deploy, ensure_work_pool, own_deployment
 from deployments.checking import refuse_problems
@@ -162,7 +162,8 @@ def unschedule(workspace: Workspace, export_id: str, *, convert: bool = False) -
     """Schedule off and every run that has not started removed; returns how many. The watermark stays.
 
     An `incremental_custom` export becomes its standard equivalent for good, in catalog and deployment, and only with
-    `convert`. Raises ExportError STATUS_REFUSED without it, or when the export is not scheduled.
+    `convert`. Raises ExportError STATUS_REFUSED without it, or when the export is not scheduled; and when all is done
+    but the change of its YAML, because that does not load or cannot be written, what stands against it.
     """
     lost = lost_by_unscheduling(workspace, export_id)
     if lost and not convert:
@@ -175,18 +176,38 @@ def unschedule(workspace: Workspace, export_id: str, *, convert: bool = False) -
         )
     client, deployment, running = workspace.client, workspace.deployment(export_id), _deployed(workspace, export_id)
     assert deployment is not None, "an export without deployment is a draft"
-    if lost:
-        # First what can fail, and last what runs with it: no row goes out uncustomised in between.
-        rewrite_as_standard(workspace.catalog, export_id)
-        workspace.reread()
     for schedule in deployment.schedules:
         if schedule.active:
             client.update_deployment_schedule(deployment.id, schedule.id, active=False)
     removed = remove_waiting(workspace, export_id)
     standard = running.standard_equivalent if running is not None else None
     if standard is not None:
+        # Nothing runs any more: whatever the file is like, an export can be stopped.
+        refusal = _rewrite_as_standard(workspace, export_id)
         register_and_deploy(workspace, standard)
+        if refusal is not None:
+            raise refusal
     return removed
+
+
+def _rewrite_as_standard(workspace: Workspace, export_id: str) -> ExportError | None:
+    """Convert the export's YAML; what stands against that, where it has to stay as it is."""
+    try:
+        rewrite_as_standard(workspace.catalog, export_id)
+    except ExportError as error:
+        return ExportError(
+            error.code,
+            f"{export_id} is unscheduled and its deployment a standard incremental one, but its YAML stays as it is: "
+            f"{error.message}",
+            f"mend it; as a standard export it has `type: incremental` and neither {' nor '.join(CUSTOM_KEYS)}",
+            export=export_id,
+            file=error.file,
+            line=error.line,
+            key=error.key,
+        )
+    finally:
+        workspace.reread()
+    return None
 
 
 def _deployed(workspace: Workspace, export_id: str) -> Export | None:

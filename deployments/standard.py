@@ -9,7 +9,9 @@ from ruamel.yaml.error import YAMLError
 
 from catalog import rewrite
 from catalog.definition import CUSTOM_KEYS, Export
+from catalog.errors import Code, ExportError
 from catalog.load import Catalog, read_export
+from catalog.yaml_file import shown
 from deployments.compile import definition_yaml
 
 
@@ -37,7 +39,7 @@ def _reads_as(catalog: Catalog, text: str, wanted: Export) -> bool:
 def rewrite_as_standard(catalog: Catalog, export_id: str) -> None:
     """Put the standard equivalent in the place of the catalog's definition, where that is an incremental_custom one.
 
-    Raises ExportError when the definition does not load, or was changed by somebody else meanwhile.
+    Raises ExportError when the definition does not load, was changed by somebody else meanwhile, or cannot be written.
     """
     path = catalog.path_of(export_id)
     if not path.exists():
@@ -45,4 +47,12 @@ def rewrite_as_standard(catalog: Catalog, export_id: str) -> None:
     export = catalog.export(export_id)
     if export.standard_equivalent is not None:
         before = path.read_text(encoding="utf-8")
-        rewrite.replace(path, before, standard_text(catalog, before, export))
+        try:
+            rewrite.replace(path, before, standard_text(catalog, before, export))
+        except OSError as error:
+            raise ExportError(
+                Code.DEFINITION_INVALID,
+                f"{shown(path)} cannot be written: {error.strerror}",
+                "let this account write it",
+                file=shown(path),
+            ) from error

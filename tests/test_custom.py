@@ -216,7 +216,11 @@ def test_broken_python_is_a_finding_of_check_and_a_failed_run(
 
 RETURN = "return deliver(definition, since, until, extract=rows)"
 ENDINGS = {
-    "nothing": (RETURN.removeprefix("return "), "DEFINITION_INVALID", "returned a NoneType, and not what `deliver` gives"),
+    "nothing": (
+        RETURN.removeprefix("return "),
+        "DEFINITION_INVALID",
+        "returned a NoneType, and not what `deliver` gives",
+    ),
     "something else": (f"{RETURN}.is_completed()", "DEFINITION_INVALID", "returned a bool"),
     "raising": ("raise ValueError('Anaïs')", "CUSTOM_FAILED", "raised ValueError at flows/custom/{id}.py:{line}"),
     "leaving": ("raise SystemExit", "CUSTOM_FAILED", "raised SystemExit at flows/custom/{id}.py:{line}"),

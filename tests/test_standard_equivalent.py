@@ -7,13 +7,16 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from custom_modules import UPPER, CustomModules, customised, lines
+from prefect.exceptions import ObjectNotFound
 from prefect_server import deployment_of, status_of
 from workshop import Workshop
 
 from catalog.errors import Code, ExportError
+from deployments.prefect_api import prefect_api
 
 
 def test_show_names_the_customisations_and_the_standard_equivalent(prefect: Workshop, module: str) -> None:
@@ -152,6 +155,25 @@ def test_an_edit_that_waits_is_not_activated_by_unscheduling(prefect: Workshop, 
     assert "where" not in prefect.json("show", export_id)["definition"]
     assert [(entry["change"], entry["details"]) for entry in prefect.json("plan")] == [("edited", ["where"])]
     assert prefect.load(export_id).type == "incremental"
+
+
+@pytest.mark.parametrize("broken", ["name: [", "transform: nothing"])
+def test_it_is_unscheduled_even_when_its_yaml_does_not_load(prefect: Workshop, module: str, broken: str) -> None:
+    export_id, path = written(prefect, module)
+    prefect.run("activate", export_id)
+    standard = prefect.load(export_id).standard_equivalent
+    assert standard is not None
+    waiting = prefect.json("run", export_id, "--detach")["run_id"]
+    path.write_text(broken)
+    error = prefect.json("unschedule", export_id, "--yes", exit_code=1)["error"]
+    assert error["code"] in ("YAML_SYNTAX", "DEFINITION_INVALID") and error["file"] == f"exports/{path.name}"
+    assert f"{export_id} is unscheduled" in error["message"] and "type: incremental" in error["hint"]
+    assert path.read_text() == broken
+    deployment = deployment_of(export_id)
+    assert not any(schedule.active for schedule in deployment.schedules)
+    assert deployment.parameters["definition"] == standard.frozen()
+    with prefect_api() as client, pytest.raises(ObjectNotFound):
+        client.read_flow_run(UUID(waiting))
 
 
 def test_what_was_outstanding_is_still_delivered_customised(prefect: Workshop, module: str) -> None:
