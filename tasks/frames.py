@@ -201,7 +201,10 @@ def _plain(value: Any) -> Any:
 
 
 def _listed(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        return value
+    # Of moments and spans of time tolist() makes integers.
+    return list(value) if value.dtype.kind in "mM" else value.tolist()
 
 
 def _in_json(value: Any) -> Any:

@@ -6,6 +6,7 @@ import json
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -186,6 +187,47 @@ def test_missing_values_are_null_and_nested_ones_json(workshop: Workshop, custom
         {"gone": None, "mixed": None, "day": None, "count": 1, "nested": None},
         {"gone": 3.5, "mixed": "x", "day": "2026-01-02 00:00:00", "count": 2, "nested": ["1970-01-01 00:00:00"]},
     ]
+
+
+CELL = """
+import numpy as np
+
+class Loud:
+    def __str__(self):
+        return 1 / 0
+
+def cell(batch):
+    made = batch[["id"]].copy()
+    made["cell"] = [{cell}] * len(made)
+    return made
+"""
+
+
+def transform_to(cell: str, workshop: Workshop, custom_modules: CustomModules, **keys: Any) -> str:
+    """An export all whose rows have what that Python gives in their second column."""
+    name = f"cell_{workshop.suffix}"
+    custom_modules.write(name, CELL.replace("{cell}", cell))
+    workshop.sqlite()
+    return workshop.incremental(type="incremental_custom", transform=f"{name}:cell", **keys)
+
+
+MOMENTS = "np.array(['2026-01-02T03:04:05.5', 'NaT'], dtype='datetime64[{unit}]')"
+NESTED = {
+    "moments": (MOMENTS.format(unit="ns"), ["2026-01-02 03:04:05.5", None]),
+    "moments in two dimensions": (MOMENTS.format(unit="ns") + ".reshape(2, 1)", [["2026-01-02 03:04:05.5"], [None]]),
+    "moments within": ("{'at': " + MOMENTS.format(unit="us") + "}", {"at": ["2026-01-02 03:04:05.5", None]}),
+    "spans of time": ("np.array([90_000_000_000], dtype='timedelta64[ns]')", ["PT1M30S"]),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_what_an_array_or_a_list_holds_is_written_as_it_would_be_by_itself(
+    workshop: Workshop, custom_modules: CustomModules, name: str
+) -> None:
+    cell, expected = NESTED[name]
+    export_id = transform_to(cell, workshop, custom_modules, file={"name": "n.jsonl", "format": "jsonl"})
+    run_plainly(workshop, export_id, FEBRUARY)
+    assert json.loads(workshop.text("n.jsonl").splitlines()[0])["cell"] == expected
 
 
 def test_parquet_keeps_the_types_of_columns_that_stay_and_takes_new_ones_from_their_values(
