@@ -27,6 +27,7 @@ from tasks.values import text_of
 _ROWS = 10_000
 _NESTED = (dict, list, tuple, np.ndarray)
 _MOMENTS = (np.datetime64, np.timedelta64)
+_FLOATS = (float, np.floating)
 #: What a dtype says of a new column, even where it holds nothing.
 _DTYPES: list[tuple[Callable[[Any], bool], Kind, pa.DataType]] = [
     (pd.api.types.is_bool_dtype, "boolean", pa.bool_()),
@@ -38,6 +39,7 @@ _DTYPES: list[tuple[Callable[[Any], bool], Kind, pa.DataType]] = [
 _END = object()
 #: Types that need no second look.
 _PLAIN = {str, int, bool, bytes}
+_PLAIN_IN_JSON = {str, int, bool}
 
 
 def frames(source: Source, sql: str, rows: int = _ROWS, **values: Any) -> Iterator[pd.DataFrame]:
@@ -162,7 +164,7 @@ def _cells(cells: pd.Series[Any], column: Column, author: HandWritten) -> list[A
     floating = bool(column.type_text) and column.arrow is not None and pa.types.is_floating(column.arrow)
     try:
         return [_cell(value, cells.dtype == object and floating) for value in cells.tolist()]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise author.failed(
             f"gave a value in column {column.name!r} that no file can hold exactly ({type(error).__name__})",
             "give texts, numbers, moments to the microsecond, bytes, or lists and dicts of what JSON knows",
@@ -172,13 +174,13 @@ def _cells(cells: pd.Series[Any], column: Column, author: HandWritten) -> list[A
 def _cell(value: Any, nan_is_a_number: bool) -> Any:
     if value is None or type(value) in _PLAIN:
         return value
-    if isinstance(value, float) and math.isnan(value):
+    if isinstance(value, _FLOATS) and math.isnan(value):
         return math.nan if nan_is_a_number else None
     return None if _is_missing(value) else _plain(value)
 
 
 def _is_missing(value: Any) -> bool:
-    if isinstance(value, float):
+    if isinstance(value, _FLOATS):
         return math.isnan(value)
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, _MOMENTS) and np.isnat(value))
 
@@ -186,7 +188,7 @@ def _is_missing(value: Any) -> bool:
 def _plain(value: Any) -> Any:
     """The value as drivers give it. Raises ValueError or TypeError where that would not be the same."""
     if isinstance(value, _NESTED):
-        return json.dumps(_listed(value), ensure_ascii=False, allow_nan=False, default=_in_json)
+        return json.dumps(_in_json(value), ensure_ascii=False, allow_nan=False)
     if isinstance(value, np.datetime64):
         value = pd.Timestamp(value)
     if isinstance(value, np.timedelta64):
@@ -200,15 +202,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _listed(value: Any) -> Any:
-    if not isinstance(value, np.ndarray):
-        return value
-    # Of moments and spans of time tolist() makes integers.
-    return list(value) if value.dtype.kind in "mM" else value.tolist()
-
-
 def _in_json(value: Any) -> Any:
+    """The value as JSON knows it, with all that it holds."""
+    if value is None or type(value) in _PLAIN_IN_JSON:
+        return value
+    if isinstance(value, np.ndarray):
+        # Of moments and spans of time tolist() makes integers.
+        return _in_json(list(value) if value.dtype.kind in "mM" else value.tolist())
+    if isinstance(value, dict):
+        return {key: _in_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(each) for each in value]
     if _is_missing(value):
         return None
-    plain = _listed(value) if isinstance(value, np.ndarray) else _plain(value)
-    return plain if isinstance(plain, bool | int | float | str | list) else text_of(plain)
+    plain = _plain(value)
+    return plain if isinstance(plain, bool | int | float | str) else text_of(plain)

@@ -54,7 +54,7 @@ BROKEN = {
     ),
     "returns nothing": ("    pass", "gave a NoneType, not a DataFrame"),
     "names a column twice": ("    batch.columns = ['a'] * 4\n    return batch", "two columns named 'a'"),
-    "gives what no file holds": ("    batch['customer'] = [[float('nan')]] * 3\n    return batch", "column 'customer'"),
+    "gives what no file holds": ("    batch['customer'] = [[float('inf')]] * 3\n    return batch", "column 'customer'"),
 }
 
 

@@ -216,6 +216,9 @@ NESTED = {
     "moments": (MOMENTS.format(unit="ns"), ["2026-01-02 03:04:05.5", None]),
     "moments in two dimensions": (MOMENTS.format(unit="ns") + ".reshape(2, 1)", [["2026-01-02 03:04:05.5"], [None]]),
     "moments within": ("{'at': " + MOMENTS.format(unit="us") + "}", {"at": ["2026-01-02 03:04:05.5", None]}),
+    "no number of 32 bits": ("np.float32('nan')", None),
+    "no number in a list": ("[float('nan'), 1.5, {'a': np.float32('nan')}]", [None, 1.5, {"a": None}]),
+    "no number in an array": ("np.array([np.nan, 2])", [None, 2]),
     "spans of time": ("np.array([90_000_000_000], dtype='timedelta64[ns]')", ["PT1M30S"]),
 }
 
