@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from prefect import Flow
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
+from catalog.places import ROOT
 from catalog.suggest import did_you_mean
 from tasks.hand_written import CUSTOM, Transform, line_of
 
@@ -117,11 +119,12 @@ def _module(name: str) -> ModuleType:
         raise _invalid(
             name, f"{_file(name)} needs the Python package {error.name}", f"pip install {error.name}"
         ) from None
-    except SyntaxError as error:
-        raise _invalid(
-            name, f"{_file(name)} is no Python: {error.msg}", f"mend line {error.lineno}", line=error.lineno
-        ) from None
     except (Exception, SystemExit) as error:
+        # Of code that is made while it is imported, no file could be named.
+        if isinstance(error, SyntaxError) and error.filename and Path(error.filename).is_file():
+            file = _named(Path(error.filename))
+            message = f"{file} is no Python: {error.msg}"
+            raise _invalid(name, message, f"mend line {error.lineno}", file=file, line=error.lineno) from None
         # Its text may hold anything.
         place = line_of(error) or _file(name)
         raise _invalid(name, f"importing {_file(name)} raised {type(error).__name__} at {place}", "mend it") from None
@@ -131,5 +134,15 @@ def _file(module: str) -> str:
     return f"{CUSTOM}.{module}".replace(".", "/") + ".py"
 
 
-def _invalid(module: str, message: str, hint: str, *, line: int | None = None, key: str | None = None) -> ExportError:
-    return ExportError(Code.DEFINITION_INVALID, message, hint, file=_file(module), line=line, key=key)
+def _named(path: Path) -> str:
+    """The file as people name it: from the package of such code, or from the project, where it lies there."""
+    for folder in importlib.import_module(CUSTOM).__path__:
+        if path.is_relative_to(folder):
+            return f"{CUSTOM.replace('.', '/')}/{path.relative_to(folder)}"
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def _invalid(
+    module: str, message: str, hint: str, *, file: str | None = None, line: int | None = None, key: str | None = None
+) -> ExportError:
+    return ExportError(Code.DEFINITION_INVALID, message, hint, file=file or _file(module), line=line, key=key)

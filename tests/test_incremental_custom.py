@@ -152,6 +152,26 @@ def test_check_finds_what_is_wrong(workshop: Workshop, module: str, keys: dict[s
     assert errors[0]["code"] == code and said in errors[0]["message"], errors
 
 
+def test_check_names_the_file_that_is_no_python(
+    workshop: Workshop, module: str, custom_modules: CustomModules
+) -> None:
+    helper = f"helps_{workshop.suffix}"
+    custom_modules.write(helper, "\n\ndef (")
+    custom_modules.write(module, f"from flows.custom import {helper}\n{UPPER}")
+    customised(workshop, module)
+    (problem,) = workshop.json("check", exit_code=1)
+    assert (problem["code"], problem["file"], problem["line"]) == (
+        "DEFINITION_INVALID",
+        f"flows/custom/{helper}.py",
+        3,
+    )
+    assert f"flows/custom/{helper}.py is no Python" in problem["message"] and problem["hint"] == "mend line 3"
+
+    custom_modules.write(module, "exec('def (')")
+    (problem,) = workshop.json("check", exit_code=1)
+    assert problem["file"] == f"flows/custom/{module}.py" and f"SyntaxError at {problem['file']}:1" in problem["message"]
+
+
 def test_the_shipped_example_gives_no_personal_data(prefect: Workshop) -> None:
     prefect.sqlite(
         script="""CREATE TABLE profiles (id INTEGER PRIMARY KEY, email TEXT, first_name TEXT, last_name TEXT,
