@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import chain
 from typing import Any, cast
 
@@ -95,17 +95,21 @@ def rows_of(
     The first DataFrame says the columns: those of `known` keep their types, those of others follow from their values.
     `in_order` puts their names into the file's order. Raises ExportError for what is no DataFrame of these columns.
     """
-    first = next(made, _END)
-    if first is _END:
-        return (), _nothing()
-    first = cast(pd.DataFrame, first)
-    wanted = _names(first, author)
-    # Only rows say what new columns hold.
-    while not len(first) and (following := next(made, _END)) is not _END:
-        first = cast(pd.DataFrame, following)
-        _refuse_other_names(first, wanted, author)
-    order = list(in_order(wanted))
-    columns = tuple(_column(name, first[name], known.get(name), author) for name in order)
+    with ExitStack() as failing:
+        # Closed here, not when it is collected: its cursor must not outlive the connection.
+        failing.callback(made.close)
+        first = next(made, _END)
+        if first is _END:
+            return (), _nothing()
+        first = cast(pd.DataFrame, first)
+        wanted = _names(first, author)
+        # Only rows say what new columns hold.
+        while not len(first) and (following := next(made, _END)) is not _END:
+            first = cast(pd.DataFrame, following)
+            _refuse_other_names(first, wanted, author)
+        order = list(in_order(wanted))
+        columns = tuple(_column(name, first[name], known.get(name), author) for name in order)
+        failing.pop_all()
     return columns, _rows(first, made, wanted, columns, author)
 
 
