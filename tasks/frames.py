@@ -10,6 +10,8 @@ import json
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from datetime import date, time, timedelta
+from decimal import Decimal
 from itertools import chain
 from typing import Any, cast
 
@@ -37,6 +39,8 @@ _DTYPES: list[tuple[Callable[[Any], bool], Kind, pa.DataType]] = [
     (pd.api.types.is_datetime64_dtype, "temporal", pa.timestamp("us")),
 ]
 _END = object()
+#: What databases give; anything else is written as it calls itself.
+_OF_DRIVERS = (str, int, float, Decimal, date, time, timedelta, bytes, bytearray, memoryview)
 #: Types that need no second look.
 _PLAIN = {str, int, bool, bytes}
 _PLAIN_IN_JSON = {str, int, bool}
@@ -168,7 +172,8 @@ def _cells(cells: pd.Series[Any], column: Column, author: HandWritten) -> list[A
     floating = bool(column.type_text) and column.arrow is not None and pa.types.is_floating(column.arrow)
     try:
         return [_cell(value, cells.dtype == object and floating) for value in cells.tolist()]
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:
+        # A value may be of any class, whose own code says its text.
         raise author.failed(
             f"gave a value in column {column.name!r} that no file can hold exactly ({type(error).__name__})",
             "give texts, numbers, moments to the microsecond, bytes, or lists and dicts of what JSON knows",
@@ -190,7 +195,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """The value as drivers give it. Raises ValueError or TypeError where that would not be the same."""
+    """The value as drivers give it, or its text. Raises whatever its own class does, and where that is not the same."""
     if isinstance(value, _NESTED):
         return json.dumps(_in_json(value), ensure_ascii=False, allow_nan=False)
     if isinstance(value, np.datetime64):
@@ -203,7 +208,9 @@ def _plain(value: Any) -> Any:
         if value.nanosecond if isinstance(value, pd.Timestamp) else value.nanoseconds:
             raise ValueError("finer than a microsecond")
         return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value.to_pytimedelta()
-    return value
+    if isinstance(value, set | frozenset):
+        raise TypeError("in no order")
+    return value if isinstance(value, _OF_DRIVERS) else str(value)
 
 
 def _in_json(value: Any) -> Any:

@@ -154,9 +154,7 @@ def test_check_finds_what_is_wrong(workshop: Workshop, module: str, keys: dict[s
     assert errors[0]["code"] == code and said in errors[0]["message"], errors
 
 
-def test_check_names_the_file_that_is_no_python(
-    workshop: Workshop, module: str, custom_modules: CustomModules
-) -> None:
+def test_check_names_the_file_that_is_no_python(workshop: Workshop, module: str, custom_modules: CustomModules) -> None:
     helper = f"helps_{workshop.suffix}"
     custom_modules.write(helper, "\n\ndef (")
     custom_modules.write(module, f"from flows.custom import {helper}\n{UPPER}")
@@ -171,7 +169,9 @@ def test_check_names_the_file_that_is_no_python(
 
     custom_modules.write(module, "exec('def (')")
     (problem,) = workshop.json("check", exit_code=1)
-    assert problem["file"] == f"flows/custom/{module}.py" and f"SyntaxError at {problem['file']}:1" in problem["message"]
+    assert (
+        problem["file"] == f"flows/custom/{module}.py" and f"SyntaxError at {problem['file']}:1" in problem["message"]
+    )
 
 
 @pytest.mark.parametrize("command", ["preview", "check"])

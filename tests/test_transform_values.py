@@ -233,6 +233,35 @@ def test_what_an_array_or_a_list_holds_is_written_as_it_would_be_by_itself(
     assert json.loads(workshop.text("n.jsonl").splitlines()[0])["cell"] == expected
 
 
+UNHELD_CELLS = {
+    "a set": ("{'a', 'b'}", "TypeError"),
+    "a set in a list": ("[frozenset('ab')]", "TypeError"),
+    "a text that fails": ("Loud()", "ZeroDivisionError"),
+    "a text that fails in a list": ("[Loud()]", "ZeroDivisionError"),
+}
+
+
+@pytest.mark.parametrize("name", UNHELD_CELLS)
+def test_a_value_that_cannot_be_written_is_said_so(
+    workshop: Workshop, custom_modules: CustomModules, name: str
+) -> None:
+    cell, said = UNHELD_CELLS[name]
+    export_id = transform_to(cell, workshop, custom_modules)
+    error = workshop.json("preview", export_id, exit_code=1)["error"]
+    assert error["code"] == "TRANSFORM_FAILED"
+    assert f"column 'cell' that no file can hold exactly ({said})" in error["message"]
+
+
+def test_a_value_of_another_class_is_written_as_it_calls_itself(
+    workshop: Workshop, custom_modules: CustomModules
+) -> None:
+    cell = "__import__('uuid').UUID(int=1)"
+    export_id = transform_to(f"[{cell}, {cell}.bytes]", workshop, custom_modules, file={"name": "n.csv"})
+    rows = workshop.json("preview", export_id)["rows"]
+    uuid_text = "00000000-0000-0000-0000-000000000001"
+    assert json.loads(rows[0][1]) == [uuid_text, "\\x" + "00" * 15 + "01"]
+
+
 def test_parquet_keeps_the_types_of_columns_that_stay_and_takes_new_ones_from_their_values(
     workshop: Workshop, module: str
 ) -> None:
