@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Response, expect, sync_playwright
 
 #: In milliseconds; what a page shows comes from a server that other tests keep busy too.
-_PATIENCE = 60_000
+_PATIENCE = 150_000
 
 
 class PrefectUi:

@@ -232,7 +232,8 @@ def test_without_the_ledger_the_report_goes_where_no_secret_is_needed(
     monkeypatch.setenv("EXPORTS_LEDGER", "postgresql://nobody@127.0.0.1:1/nowhere")
     run_flow(export_flow(export_id), flow_run=run, parameters=run.parameters, return_type="state")
     assert webhook.titles() == [f"[exports] {export_id} failed: LEDGER_UNREACHABLE"]
-    assert f"the report was not sent to {to[1]}: the ledger could not be asked first" in warnings_of(str(run.id))
+    said = f"the report was not sent to {to[1]}: the ledger could not be asked first"
+    prefect.wait_for(lambda: said in warnings_of(str(run.id)))
 
 
 def test_an_export_that_tells_nobody_keeps_its_version(workshop: Workshop) -> None:
