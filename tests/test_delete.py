@@ -61,6 +61,20 @@ def test_an_id_used_again_begins_where_its_definition_says(prefect: Workshop) ->
     assert rows_of(prefect, run_plainly(prefect, export_id, JANUARY + timedelta(days=1)).run_id) == 2
 
 
+@pytest.mark.parametrize("gone", ["deleted", "pruned"])
+def test_where_an_export_was_to_begin_that_never_ran_is_not_inherited(prefect: Workshop, gone: str) -> None:
+    prefect.sqlite()
+    export_id, other = prefect.incremental(), prefect.incremental(prefect.id("other"))
+    prefect.run("ledger", other, "--restart", "now", "--yes")
+    if gone == "deleted":
+        prefect.run("delete", other, "--yes")
+        prefect.incremental(other)
+    else:
+        (prefect.catalog_folder / "exports" / f"{other}.yaml").unlink()
+        prefect.run("copy", export_id, other)
+    assert rows_of(prefect, run_plainly(prefect, other, JANUARY).run_id) == 3
+
+
 def test_the_file_of_a_deleted_export_is_not_the_next_ones_own(prefect: Workshop) -> None:
     prefect.sqlite()
     export_id = prefect.export()
