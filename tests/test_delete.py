@@ -148,3 +148,17 @@ def test_only_a_draft_is_deleted(prefect: Workshop) -> None:
     assert error["code"] == "STATUS_REFUSED" and "unschedule" in error["hint"]
     assert status_of(prefect, export_id) == "scheduled"
     assert prefect.json("delete", "nowhere", "--yes", exit_code=1)["error"]["code"] == "EXPORT_UNKNOWN"
+
+
+def test_the_runs_of_a_deleted_export_are_not_the_next_ones(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.export()
+    prefect.run("run", export_id)
+    prefect.run("delete", export_id, "--yes")
+    prefect.export(export_id, type="one_shot", file={"name": "once.csv"})
+    prefect.run("apply")
+    (line,) = prefect.json("list")
+    assert line["status"] == "draft" and line["last_run"] is None
+    report = prefect.json("run", export_id)
+    (line,) = prefect.json("list")
+    assert line["status"] == "finished" and line["last_run"]["run_id"] == report["run_id"]
