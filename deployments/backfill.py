@@ -16,6 +16,7 @@ from catalog.windows import explicit_bounds
 from deployments.by_hand import refuse_custom
 from deployments.ledger_view import moment_of
 from deployments.lifecycle import require_status
+from deployments.listing import list_one
 from deployments.quick_run import Span, run_here
 from deployments.workspace import Workspace
 from flows.report import secret_block
@@ -109,4 +110,7 @@ def _planned(export: Export, span: Span, rows: int, now: datetime) -> Planned:
 
 
 def _definition(workspace: Workspace, export_id: str) -> Export:
+    """What its runs will use: a draft is deployed anew, as its YAML is now, before it runs."""
+    if list_one(workspace, workspace.known(export_id)).status == "draft":
+        return workspace.export(export_id)
     return workspace.frozen(export_id) or workspace.export(export_id)

@@ -92,6 +92,18 @@ def test_a_dry_run_shows_windows_names_and_rows_and_delivers_nothing(prefect: Wo
     assert prefect.files() == {} and prefect.ledger.windows(export_id) == [] and prefect.json("plan") != []
 
 
+def test_of_an_edited_draft_a_backfill_is_planned_as_it_will_run(prefect: Workshop, export_id: str) -> None:
+    assert prefect.json("run", export_id)["rows"] == 3
+    other = {"cron": "0 4 * * *", "timezone": "Europe/Brussels"}
+    name = {"name": "new_{date:%Y%m%d}.csv"}
+    prefect.incremental(export_id, columns=["id"], file=name, schedule=other, cursor={"lag": "1m"}, where="id < 3")
+    span = ["--since", "2026-01-01T04:00", "--until", "2026-01-04T04:00", "--slots"]
+    planned = prefect.json("backfill", export_id, *span, "--dry-run")
+    assert [entry["rows"] for entry in planned] == [1, 1, 0]
+    assert planned[0]["files"] == ["new_20260102_backfill_xxxxxxxx.csv"]
+    assert [report["rows"] for report in prefect.json("backfill", export_id, *span)] == [1, 1, 0]
+
+
 def test_what_a_dry_run_counts_is_what_is_delivered(prefect: Workshop, export_id: str) -> None:
     more = "(4, 'd', 1, '2026-01-02 01:00:00'), (5, 'e', 1, '2026-01-02 00:59:59')"
     prefect.sqlite(script=f"INSERT INTO orders VALUES {more}")
