@@ -162,3 +162,16 @@ def test_the_runs_of_a_deleted_export_are_not_the_next_ones(prefect: Workshop) -
     report = prefect.json("run", export_id)
     (line,) = prefect.json("list")
     assert line["status"] == "finished" and line["last_run"]["run_id"] == report["run_id"]
+
+
+def test_a_failed_run_of_a_deleted_export_is_not_relaunched_as_the_next_ones(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.export(target="nowhere")
+    prefect.target("nowhere", str(prefect.folder / "nowhere"))
+    failed = prefect.json("run", export_id, exit_code=1)["run_id"]
+    prefect.run("delete", export_id, "--yes")
+    prefect.export(export_id)
+    for command in ("plan", "apply"):
+        prefect.run(command)
+        error = prefect.json("relaunch", export_id, "--run", failed, exit_code=3)["error"]
+        assert error["code"] == "STATUS_REFUSED" and "was deleted" in error["message"]
