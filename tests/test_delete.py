@@ -123,6 +123,16 @@ def test_a_copy_inherits_nothing_from_an_id_that_was_pruned(prefect: Workshop) -
     assert rows_of(prefect, run_plainly(prefect, other, JANUARY).run_id) == 3
 
 
+def test_it_is_said_where_runs_and_windows_are_seen_then(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.export()
+    prefect.run("run", export_id)
+    said = prefect.run("delete", export_id, "--yes").stderr
+    assert "its runs in the Prefect UI" in said and f"`exports ledger {export_id}`" in said
+    assert prefect.json("runs", export_id, exit_code=1)["error"]["code"] == "EXPORT_UNKNOWN"
+    assert len(prefect.json("ledger", export_id)) == 1
+
+
 def test_what_does_not_load_can_be_deleted(prefect: Workshop) -> None:
     path = prefect.catalog_folder / "exports" / f"{prefect.id()}.yaml"
     path.write_text("type: [\n")
