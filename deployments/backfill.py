@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from catalog.definition import Export
@@ -25,6 +26,8 @@ from tasks.counting import count_rows
 
 #: Stands in names for the first digits of a run's id, which nobody knows before the run.
 _RUN = "x" * 8
+#: A finer schedule than was thought of would hold the machine for days.
+_MOST_SLOTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ class Planned:
 def spans_of(workspace: Workspace, export_id: str, since: str, until: str, *, slots: bool) -> list[Span]:
     """What a person asked for: one span, or with `slots` one for each window of the schedule that lies whole in it.
 
-    Raises ExportError STATUS_REFUSED for a custom export, DEFINITION_INVALID when the export cannot deliver it,
-    SCHEDULE_INVALID for slots where there is no schedule.
+    Raises ExportError STATUS_REFUSED for a custom export, DEFINITION_INVALID when the export cannot deliver it or it is
+    more than 1,000 slots, SCHEDULE_INVALID for slots where there is no schedule.
     """
     export = _definition(workspace, export_id)
     refuse_custom(export, "backfill")
@@ -69,7 +72,15 @@ def spans_of(workspace: Workspace, export_id: str, since: str, until: str, *, sl
                 export=export_id,
             )
         windows = slots_within(export.schedule.cron, export.timezone, low, high)
-        spans = [Span(begin, end, slot=end) for begin, end in windows]
+        spans = [Span(begin, end, slot=end) for begin, end in islice(windows, _MOST_SLOTS + 1)]
+        if len(spans) > _MOST_SLOTS:
+            raise ExportError(
+                Code.DEFINITION_INVALID,
+                f"more than {_MOST_SLOTS:,} windows of the schedule `{export.schedule.cron}` lie between "
+                f"{low.isoformat()} and {high.isoformat()}, and each would be a run",
+                "deliver a shorter span at a time, or leave --slots out: then the span is one window",
+                export=export_id,
+            )
     for span in spans:
         explicit_bounds(export, span.since, span.until, now)
     if not spans:

@@ -157,6 +157,14 @@ def test_slots_that_cannot_all_be_delivered_are_refused_before_the_first(
     assert prefect.json("runs", export_id, exit_code=None) == [] and prefect.files() == {}
 
 
+def test_more_slots_than_anybody_wants_are_refused(prefect: Workshop, export_id: str) -> None:
+    prefect.incremental(export_id, schedule={**NIGHTLY, "cron": "* * * * *"})
+    span = ["--since", "2025-01-01T00:00", "--slots", "--dry-run", "--until"]
+    assert len(prefect.json("backfill", export_id, *span, "2025-01-01T16:40")) == 1000
+    error = prefect.json("backfill", export_id, *span, "2025-01-01T16:41", exit_code=1)["error"]
+    assert error["code"] == "DEFINITION_INVALID" and "more than 1,000 windows" in error["message"]
+
+
 def test_slots_need_a_schedule(prefect: Workshop) -> None:
     prefect.sqlite()
     export_id = prefect.incremental()
