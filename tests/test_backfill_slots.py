@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -10,8 +11,10 @@ import pytest
 from prefect_server import NIGHTLY, status_of
 from workshop import Workshop
 
+from catalog.receipt import RunReport
 from catalog.schedule import slots_within
 from deployments.prefect_api import prefect_api
+from deployments.quick_run import run_here
 
 BRUSSELS = ZoneInfo("Europe/Brussels")
 FILE = {"name": "orders_{date:%Y%m%d}.csv"}
@@ -137,6 +140,21 @@ def test_one_that_fails_does_not_stop_the_others(prefect: Workshop, export_id: s
     reports = prefect.json("backfill", export_id, *SPAN, exit_code=1)
     assert [report["status"] for report in reports] == ["succeeded", "failed", "succeeded"]
     assert reports[1]["error"]["code"] == "EMPTY_RESULT" and "error" not in reports[0]
+
+
+def test_what_ran_is_reported_though_the_rest_cannot_begin(
+    prefect: Workshop, export_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(*arguments: Any) -> RunReport:
+        report = run_here(*arguments)
+        # A draft is checked before each run, and somebody changes the table meanwhile.
+        prefect.sqlite(script="ALTER TABLE orders RENAME COLUMN id TO number")
+        return report
+
+    monkeypatch.setattr("deployments.backfill.run_here", spoil)
+    ran, stopped = prefect.json("backfill", export_id, *SPAN, exit_code=1)
+    assert ran["status"] == "succeeded" and len(prefect.files()) == 1
+    assert stopped.keys() == {"error"} and stopped["error"]["code"] == "COLUMN_MISSING"
 
 
 @pytest.mark.parametrize(
