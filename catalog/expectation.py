@@ -11,10 +11,11 @@ from catalog.schedule import occurrences
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A file is to be there `at`, of a run since `day`; both in the export's own zone."""
+    """A file is to be there `at`, of a run since `day`, of which the first comes `due`; all in the export's zone."""
 
     export: Export
     day: datetime
+    due: datetime
     at: datetime
 
     @property
@@ -43,7 +44,7 @@ def deadline_before(
         return None
     begin = max(day - timedelta(minutes=1), scheduled_since.astimezone(zone))
     due = next(occurrences(export.schedule.cron, zone, begin), None)
-    return Deadline(export, day, at) if due is not None and due <= at else None
+    return Deadline(export, day, due, at) if due is not None and due <= at else None
 
 
 def is_late(deadline: Deadline, delivered_at: datetime | None) -> bool:

@@ -51,11 +51,13 @@ def occurrences(cron: str, timezone: ZoneInfo, after: datetime) -> Iterator[date
     yield from CronSim(cron, after.astimezone(timezone))
 
 
-def slots_within(cron: str, timezone: ZoneInfo, since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
+def slots_within(
+    cron: str, timezone: ZoneInfo, since: datetime, until: datetime
+) -> Iterator[tuple[datetime, datetime]]:
     """The spans `[previous slot, slot)` of the schedule that lie whole within `[since, until]`, in UTC and in order.
 
     A slot is a moment at which the schedule comes due. They follow each other without a gap, also where clocks change.
     """
     # Cron knows whole minutes, and a slot exactly at `since` is the beginning of the first span.
     due = (moment.astimezone(UTC) for moment in occurrences(cron, timezone, since - timedelta(microseconds=1)))
-    return list(pairwise(takewhile(lambda moment: moment <= until, due)))
+    return pairwise(takewhile(lambda moment: moment <= until, due))

@@ -27,7 +27,10 @@ from deployments.project import Project
 MISSED_BEATS = 3
 _BEAT = "prefect.flow-run.heartbeat"
 #: What else a run that does not beat any more may be heard of: it has ended, or waits to be taken again.
-_NOT_AT_WORK = ("Completed", "Failed", "Crashed", "Cancelled", "AwaitingRetry", "Scheduled", "Late", "Pending")
+_NOT_AT_WORK = (
+    *("Completed", "Failed", "TimedOut", "Crashed", "Cancelled"),
+    *("AwaitingRetry", "Scheduled", "Late", "Pending"),
+)
 #: The state of a run that a worker has taken, and how those are called that follow when its process works.
 _TAKEN, _BEGUN = "Pending", ("Running", "Retrying")
 #: How long a run may take from there to its first beat, on a busy machine too.

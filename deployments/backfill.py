@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from catalog.definition import Export
@@ -16,6 +17,7 @@ from catalog.windows import explicit_bounds
 from deployments.by_hand import refuse_custom
 from deployments.ledger_view import moment_of
 from deployments.lifecycle import require_status
+from deployments.listing import list_one
 from deployments.quick_run import Span, run_here
 from deployments.workspace import Workspace
 from flows.report import secret_block
@@ -24,6 +26,8 @@ from tasks.counting import count_rows
 
 #: Stands in names for the first digits of a run's id, which nobody knows before the run.
 _RUN = "x" * 8
+#: A finer schedule than was thought of would hold the machine for days.
+_MOST_SLOTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,8 @@ class Planned:
 def spans_of(workspace: Workspace, export_id: str, since: str, until: str, *, slots: bool) -> list[Span]:
     """What a person asked for: one span, or with `slots` one for each window of the schedule that lies whole in it.
 
-    Raises ExportError STATUS_REFUSED for a custom export, DEFINITION_INVALID when the export cannot deliver it,
-    SCHEDULE_INVALID for slots where there is no schedule.
+    Raises ExportError STATUS_REFUSED for a custom export, DEFINITION_INVALID when the export cannot deliver it or it is
+    more than 1,000 slots, SCHEDULE_INVALID for slots where there is no schedule.
     """
     export = _definition(workspace, export_id)
     refuse_custom(export, "backfill")
@@ -68,7 +72,15 @@ def spans_of(workspace: Workspace, export_id: str, since: str, until: str, *, sl
                 export=export_id,
             )
         windows = slots_within(export.schedule.cron, export.timezone, low, high)
-        spans = [Span(begin, end, slot=end) for begin, end in windows]
+        spans = [Span(begin, end, slot=end) for begin, end in islice(windows, _MOST_SLOTS + 1)]
+        if len(spans) > _MOST_SLOTS:
+            raise ExportError(
+                Code.DEFINITION_INVALID,
+                f"more than {_MOST_SLOTS:,} windows of the schedule `{export.schedule.cron}` lie between "
+                f"{low.isoformat()} and {high.isoformat()}, and each would be a run",
+                "deliver a shorter span at a time, or leave --slots out: then the span is one window",
+                export=export_id,
+            )
     for span in spans:
         explicit_bounds(export, span.since, span.until, now)
     if not spans:
@@ -109,4 +121,7 @@ def _planned(export: Export, span: Span, rows: int, now: datetime) -> Planned:
 
 
 def _definition(workspace: Workspace, export_id: str) -> Export:
+    """What its runs will use: a draft is deployed anew, as its YAML is now, before it runs."""
+    if list_one(workspace, workspace.known(export_id)).status == "draft":
+        return workspace.export(export_id)
     return workspace.frozen(export_id) or workspace.export(export_id)

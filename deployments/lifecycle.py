@@ -232,13 +232,17 @@ def remove_waiting(workspace: Workspace, export_id: str) -> int:
 def relaunch(workspace: Workspace, export_id: str, run_id: str | None = None) -> str:
     """The same flow run again, exactly as Retry in the dashboard does it; returns its id.
 
-    Raises ExportError STATUS_REFUSED when the run did not fail, or its window was delivered by another run.
+    Raises ExportError STATUS_REFUSED when the run did not fail, its window was delivered by another run, or it is one
+    of a deleted export that had this id.
     """
     client = workspace.client
     run = find_run(client, export_id, workspace.project.tag, run_id)
     report = report_of(client, workspace.ledger, export_id, run)
+    standing = workspace.deployment(export_id)
     refusal = None
-    if report.status != "failed":
+    if standing is None or run.deployment_id != standing.id:
+        refusal = f"run {report.run_id} is of an export {export_id} that was deleted"
+    elif report.status != "failed":
         refusal = f"run {report.run_id} {'has succeeded' if report.status == 'succeeded' else f'is {report.status}'}"
     elif report.delivered_by is not None:
         refusal = f"the window of run {report.run_id} was delivered by run {report.delivered_by}"

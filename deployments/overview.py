@@ -64,7 +64,7 @@ def look_at_runs(client: SyncPrefectClient, tag: str, names: Collection[str] | N
     begun = _pages(client, "/flow_runs/filter", {"deployments": wanted, "flow_runs": _IN_PROGRESS})
     running = {flows.get(run["flow_id"], "") for run in begun}
     shared = _shared(client, flows)
-    return Runs(flows, _next_runs(client, tag, flows, shared), _last_ended(client, wanted, flows, shared), running)
+    return Runs(flows, _next_runs(client, tag, flows, shared), _last_ended(client, tag, flows, shared), running)
 
 
 def deployments_to_read(
@@ -156,13 +156,14 @@ def _batches(ids: list[str]) -> Iterator[list[str]]:
 
 
 def _last_ended(
-    client: SyncPrefectClient, wanted: dict[str, Any], flows: Mapping[str, str], shared: Collection[str]
+    client: SyncPrefectClient, tag: str, flows: Mapping[str, str], shared: Collection[str]
 ) -> dict[str, EndedRun]:
     """Page by page, each of the exports that are still missing; so none is read far into another's history."""
+    ours = {"tags": {"all_": [tag]}}
     last: dict[str, EndedRun] = {}
     missing, poor, alone = [flow for flow in flows if flow not in shared], 0, list(shared)
     while missing:
-        page = _newest_ended(client, missing, PAGE)
+        page = _newest_ended(client, missing, PAGE, ours)
         before = len(last)
         for run in page:
             last.setdefault(flows[run["flow_id"]], _ended(run))
@@ -171,18 +172,17 @@ def _last_ended(
         if len(page) < PAGE:
             break
         if poor == _POOR:
-            some = {"flows": {"id": {"any_": missing}}, "flow_runs": _ENDED}
+            some = {"flows": {"id": {"any_": missing}}, "deployments": ours, "flow_runs": _ENDED}
             alone += [flow["id"] for flow in _pages(client, "/flows/filter", some)]
             break
     for flow in alone:
-        for run in _newest_ended(client, [flow], 1, wanted):
+        for run in _newest_ended(client, [flow], 1, {**ours, **_named([flows[flow]])}):
             last[flows[flow]] = _ended(run)
     return last
 
 
-def _newest_ended(
-    client: SyncPrefectClient, flows: list[str], limit: int, deployments: dict[str, Any] | None = None
-) -> list[Any]:
+def _newest_ended(client: SyncPrefectClient, flows: list[str], limit: int, deployments: dict[str, Any]) -> list[Any]:
+    """Of the deployments that stand: a deleted export's runs stay with its flow, which the next of its id shares."""
     # The order of an index of the server's: by the end of runs, it sorts them all.
     body = {"flows": {"id": {"any_": flows}}, "deployments": deployments, "flow_runs": _ENDED, "limit": limit}
     page: list[Any] = post(client, "/flow_runs/filter", {**body, "sort": "START_TIME_DESC"})

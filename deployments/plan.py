@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -25,7 +25,7 @@ class Difference:
     """One deployment's difference: `details` names what differs, `active` whether it is scheduled now.
 
     `changes` are the values of what differs in the definition, the schedule and the parameters. `by_hand` tells that
-    somebody changed these in Prefect, where the version is still the catalog's.
+    somebody changed these, the description, the tags or the parameter form in Prefect: the version is the catalog's.
     For what stands beside the exports, `export` is its own name, which no export can have.
     """
 
@@ -71,8 +71,17 @@ def _compare_one(name: str, spec: DeploymentSpec, deployment: DeploymentResponse
     if not details:
         return Difference(name, "same", (), active)
     changes = _changes(spec, deployment)
-    by_hand = bool(changes) and spec.version is not None and deployment.version == spec.version
+    same_version = spec.version is not None and deployment.version == spec.version
+    by_hand = same_version and (bool(changes) or _changed_in_prefect(spec, deployment, details))
     return Difference(name, "edited", tuple(details), active, changes=changes, by_hand=by_hand)
+
+
+def _changed_in_prefect(spec: DeploymentSpec, deployment: DeploymentResponse, details: Collection[str]) -> bool:
+    """Whether something else differs that is made of the definition alone, so that the catalog cannot have moved it."""
+    if not {"description", "parameter form"}.isdisjoint(details):
+        return True
+    # A data type may be its table's, which no definition says.
+    return any(not tag.startswith("data-type:") for tag in {*spec.tags} ^ {*deployment.tags})
 
 
 def _changes(spec: DeploymentSpec, deployment: DeploymentResponse) -> tuple[Changed, ...]:

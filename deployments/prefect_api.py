@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +16,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import PrefectHTTPStatusError
 
 from catalog.errors import Code, ExportError
+from catalog.model import ID_PATTERN
 
 # For every schedule that Prefect makes or reads, it walks the machine's time zones anew: 3 s for a thousand exports.
 validators.get_timezones = cache(validators.get_timezones)  # type: ignore[attr-defined]
@@ -77,6 +79,9 @@ def find_deployment(client: SyncPrefectClient, export_id: str, tag: str) -> Depl
     """The deployment of one export, or None. One of that name without our tag is somebody else's."""
     from prefect.exceptions import ObjectNotFound
 
+    if re.fullmatch(ID_PATTERN, export_id) is None:
+        # Nothing of that name was ever deployed; with a slash in it, the client could not even ask.
+        return None
     try:
         deployment: DeploymentResponse = client.read_deployment_by_name(f"{export_id}/{export_id}")
     except ObjectNotFound:

@@ -14,6 +14,7 @@ from prefect.client.schemas.filters import (
     DeploymentFilterTags,
     FlowRunFilter,
     FlowRunFilterExpectedStartTime,
+    FlowRunFilterTags,
 )
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
@@ -30,6 +31,8 @@ from tasks.ledger import Ledger
 
 #: The tag of deployments whose definition expects a file by a time of day.
 EXPECT_BY = "expect-by"
+#: Prefect's own tag of the runs that its scheduler makes.
+_BY_SCHEDULE = "auto-scheduled"
 #: The event that automations and webhooks can wait for.
 LATE = "export.late"
 #: What one call of a filter route returns at most.
@@ -88,7 +91,7 @@ def _late(client: SyncPrefectClient, ledger: Ledger, deployment: DeploymentRespo
     if deadline is None:
         return None
     delivered_at = ledger.first_delivery(export.id, deadline.day, deadline.at)
-    if not is_late(deadline, delivered_at):
+    if not is_late(deadline, delivered_at) or not _came_due(client, deployment, deadline):
         return None
     return Lateness(deadline, delivered_at, str(deployment.id), _newest_run(client, deployment, now))
 
@@ -99,6 +102,21 @@ def _frozen(deployment: DeploymentResponse) -> Export | None:
     except ValidationError:
         # Changed by hand: its runs fail, and say so.
         return None
+
+
+def _came_due(client: SyncPrefectClient, deployment: DeploymentResponse, deadline: Deadline) -> bool:
+    """Whether Prefect had a run of the schedule for the deadline.
+
+    It makes them days ahead. Pausing a deployment, of which no schedule tells, deletes those that wait, and resuming
+    it makes only those to come.
+    """
+    span = FlowRunFilterExpectedStartTime(after_=deadline.due, before_=deadline.at)
+    runs = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+        flow_run_filter=FlowRunFilter(expected_start_time=span, tags=FlowRunFilterTags(all_=[_BY_SCHEDULE])),
+        limit=1,
+    )
+    return bool(runs)
 
 
 def _newest_run(client: SyncPrefectClient, deployment: DeploymentResponse, now: datetime) -> str:

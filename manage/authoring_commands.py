@@ -97,7 +97,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     json: Json = False,
 ) -> None:
-    """Remove a draft for good: its YAML and its deployment; its runs and its ledger rows stay."""
+    """Remove a draft for good: its YAML and its deployment; its runs stay in the Prefect UI, and its ledger rows."""
     from deployments.deletion import delete_export, refuse_deletion
 
     with opened(json) as workspace:
@@ -110,7 +110,8 @@ def delete(
             {"id": export_id, "file": str(deleted.file) if deleted.file else None, "given_up": deleted.given_up}
         )
     else:
-        output.say(f"{export_id} is deleted; its runs stay in Prefect, and `exports ledger {export_id}` its windows")
+        seen = f"its runs in the Prefect UI, its windows with `exports ledger {export_id}`"
+        output.say(f"{export_id} is deleted; see {seen}")
 
 
 def _open_editor(path: Path) -> None:

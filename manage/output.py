@@ -83,7 +83,11 @@ def fail(error: ExportError, json_wanted: bool) -> NoReturn:
         say(f"Error: {error.code}: {error.message}{place}")
         if error.hint:
             say(f"Try: {error.hint}")
-    raise typer.Exit(3 if error.code is Code.STATUS_REFUSED else 1)
+    raise typer.Exit(_exit_code(error))
+
+
+def _exit_code(error: ExportError) -> int:
+    return 3 if error.code is Code.STATUS_REFUSED else 1
 
 
 def error_object(error: ExportError) -> dict[str, Any]:
@@ -110,16 +114,24 @@ def report(drawn: RunReport, json_wanted: bool) -> None:
 
 
 def reports(drawn: Iterable[RunReport], json_wanted: bool, *, as_list: bool = False) -> None:
-    """Show the reports of runs as they end, and exit 1 when one failed; as JSON all at the end."""
-    seen = []
-    for each in drawn:
-        seen.append(each)
-        if not json_wanted:
-            report_words(each)
+    """Show the reports of runs as they end, and exit 1 when one failed; as JSON all at the end.
+
+    What stands against the runs that are left is the last of a list, as `{"error": ...}`.
+    """
+    records: list[dict[str, Any]] = []
+    try:
+        for each in drawn:
+            records.append(_record(each))
+            if not json_wanted:
+                report_words(each)
+    except ExportError as error:
+        if not (json_wanted and records):
+            raise
+        data([*records, {"error": error_object(error)}])
+        raise typer.Exit(_exit_code(error)) from None
     if json_wanted:
-        records = [_record(each) for each in seen]
         data(records if as_list else records[0])
-    if any(each.status == "failed" for each in seen):
+    if any(record["status"] == "failed" for record in records):
         raise typer.Exit(1)
 
 

@@ -64,6 +64,8 @@ def test_they_stand_for_runs_of_this_project_alone(prefect: Workshop) -> None:
     died, crashed = found[DIED].trigger, found[CRASHED].trigger
     assert isinstance(died, EventTrigger) and isinstance(crashed, EventTrigger)
     assert died.within == timedelta(seconds=90) and died.after == {"prefect.flow-run.heartbeat"} < died.expect
+    # What a run that has ended by its own time limit is called.
+    assert "prefect.flow-run.TimedOut" in died.expect
     tag = {"prefect.resource.id": f"prefect.tag.{PROJECT.tag}", "prefect.resource.role": "tag"}
     assert died.match_related.model_dump() == tag
     assert tag in [related.model_dump() for related in crashed.match_related]

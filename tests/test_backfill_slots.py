@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -10,8 +11,10 @@ import pytest
 from prefect_server import NIGHTLY, status_of
 from workshop import Workshop
 
+from catalog.receipt import RunReport
 from catalog.schedule import slots_within
 from deployments.prefect_api import prefect_api
+from deployments.quick_run import run_here
 
 BRUSSELS = ZoneInfo("Europe/Brussels")
 FILE = {"name": "orders_{date:%Y%m%d}.csv"}
@@ -92,6 +95,18 @@ def test_a_dry_run_shows_windows_names_and_rows_and_delivers_nothing(prefect: Wo
     assert prefect.files() == {} and prefect.ledger.windows(export_id) == [] and prefect.json("plan") != []
 
 
+def test_of_an_edited_draft_a_backfill_is_planned_as_it_will_run(prefect: Workshop, export_id: str) -> None:
+    assert prefect.json("run", export_id)["rows"] == 3
+    other = {"cron": "0 4 * * *", "timezone": "Europe/Brussels"}
+    name = {"name": "new_{date:%Y%m%d}.csv"}
+    prefect.incremental(export_id, columns=["id"], file=name, schedule=other, cursor={"lag": "1m"}, where="id < 3")
+    span = ["--since", "2026-01-01T04:00", "--until", "2026-01-04T04:00", "--slots"]
+    planned = prefect.json("backfill", export_id, *span, "--dry-run")
+    assert [entry["rows"] for entry in planned] == [1, 1, 0]
+    assert planned[0]["files"] == ["new_20260102_backfill_xxxxxxxx.csv"]
+    assert [report["rows"] for report in prefect.json("backfill", export_id, *span)] == [1, 1, 0]
+
+
 def test_what_a_dry_run_counts_is_what_is_delivered(prefect: Workshop, export_id: str) -> None:
     more = "(4, 'd', 1, '2026-01-02 01:00:00'), (5, 'e', 1, '2026-01-02 00:59:59')"
     prefect.sqlite(script=f"INSERT INTO orders VALUES {more}")
@@ -127,6 +142,21 @@ def test_one_that_fails_does_not_stop_the_others(prefect: Workshop, export_id: s
     assert reports[1]["error"]["code"] == "EMPTY_RESULT" and "error" not in reports[0]
 
 
+def test_what_ran_is_reported_though_the_rest_cannot_begin(
+    prefect: Workshop, export_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(*arguments: Any) -> RunReport:
+        report = run_here(*arguments)
+        # A draft is checked before each run, and somebody changes the table meanwhile.
+        prefect.sqlite(script="ALTER TABLE orders RENAME COLUMN id TO number")
+        return report
+
+    monkeypatch.setattr("deployments.backfill.run_here", spoil)
+    ran, stopped = prefect.json("backfill", export_id, *SPAN, exit_code=1)
+    assert ran["status"] == "succeeded" and len(prefect.files()) == 1
+    assert stopped.keys() == {"error"} and stopped["error"]["code"] == "COLUMN_MISSING"
+
+
 @pytest.mark.parametrize(
     ("since", "until", "said"),
     [
@@ -143,6 +173,14 @@ def test_slots_that_cannot_all_be_delivered_are_refused_before_the_first(
         error = prefect.json("backfill", export_id, *span, *more, exit_code=1)["error"]
         assert error["code"] == "DEFINITION_INVALID" and said in error["message"]
     assert prefect.json("runs", export_id, exit_code=None) == [] and prefect.files() == {}
+
+
+def test_more_slots_than_anybody_wants_are_refused(prefect: Workshop, export_id: str) -> None:
+    prefect.incremental(export_id, schedule={**NIGHTLY, "cron": "* * * * *"})
+    span = ["--since", "2025-01-01T00:00", "--slots", "--dry-run", "--until"]
+    assert len(prefect.json("backfill", export_id, *span, "2025-01-01T16:40")) == 1000
+    error = prefect.json("backfill", export_id, *span, "2025-01-01T16:41", exit_code=1)["error"]
+    assert error["code"] == "DEFINITION_INVALID" and "more than 1,000 windows" in error["message"]
 
 
 def test_slots_need_a_schedule(prefect: Workshop) -> None:

@@ -141,6 +141,49 @@ def test_an_id_that_is_no_identifier(workshop: Workshop, stem: str) -> None:
     assert problem["code"] == "DEFINITION_INVALID" and repr(stem) in problem["message"]
 
 
+ON_AN_ID = [
+    ["activate"],
+    ["backfill", "--since", "2026-01-01T00:00", "--until", "2026-01-02T00:00"],
+    ["check"],
+    ["copy"],
+    ["delete", "--yes"],
+    ["download"],
+    ["edit"],
+    ["ledger"],
+    ["preview"],
+    ["relaunch"],
+    ["report"],
+    ["run"],
+    ["runs"],
+    ["show"],
+    ["unschedule", "--yes"],
+]
+
+
+@pytest.mark.parametrize("words", ON_AN_ID, ids=[words[0] for words in ON_AN_ID])
+def test_an_id_that_is_a_path_is_unknown(prefect: Workshop, words: list[str]) -> None:
+    prefect.sqlite()
+    target = prefect.catalog_folder / "targets" / "drop.yaml"
+    before = target.read_bytes()
+    for path in ("a/b", "../targets/drop"):
+        more = [prefect.id("new")] if words == ["copy"] else []
+        error = prefect.json(words[0], path, *more, *words[1:], exit_code=1)["error"]
+        assert error["code"] == "EXPORT_UNKNOWN" and repr(path) in error["message"]
+    assert target.read_bytes() == before
+    nothing_left(prefect)
+
+
+def test_a_path_is_no_id_of_a_new_export(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.export()
+    options = ["--type", "periodic_full", "--database", "crm", "--table", "orders", "--file-name", "o.csv"]
+    for path in ("a/b", "../targets/other", ""):
+        for words in (["copy", export_id, path], ["create", path, *options, "--target", "drop"]):
+            error = prefect.json(*words, exit_code=1)["error"]
+            assert error["code"] == "DEFINITION_INVALID" and f"{path!r} is no id" in error["message"]
+    assert {path.stem for path in prefect.catalog_folder.rglob("*.yaml")} == {export_id, "crm", "drop"}
+
+
 def test_two_exports_of_one_name(prefect: Workshop) -> None:
     prefect.sqlite()
     one, other = prefect.export(prefect.id("one"), name="Orders"), prefect.export(prefect.id("other"), name="orders")

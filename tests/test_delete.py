@@ -61,6 +61,20 @@ def test_an_id_used_again_begins_where_its_definition_says(prefect: Workshop) ->
     assert rows_of(prefect, run_plainly(prefect, export_id, JANUARY + timedelta(days=1)).run_id) == 2
 
 
+@pytest.mark.parametrize("gone", ["deleted", "pruned"])
+def test_where_an_export_was_to_begin_that_never_ran_is_not_inherited(prefect: Workshop, gone: str) -> None:
+    prefect.sqlite()
+    export_id, other = prefect.incremental(), prefect.incremental(prefect.id("other"))
+    prefect.run("ledger", other, "--restart", "now", "--yes")
+    if gone == "deleted":
+        prefect.run("delete", other, "--yes")
+        prefect.incremental(other)
+    else:
+        (prefect.catalog_folder / "exports" / f"{other}.yaml").unlink()
+        prefect.run("copy", export_id, other)
+    assert rows_of(prefect, run_plainly(prefect, other, JANUARY).run_id) == 3
+
+
 def test_the_file_of_a_deleted_export_is_not_the_next_ones_own(prefect: Workshop) -> None:
     prefect.sqlite()
     export_id = prefect.export()
@@ -109,6 +123,16 @@ def test_a_copy_inherits_nothing_from_an_id_that_was_pruned(prefect: Workshop) -
     assert rows_of(prefect, run_plainly(prefect, other, JANUARY).run_id) == 3
 
 
+def test_it_is_said_where_runs_and_windows_are_seen_then(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.export()
+    prefect.run("run", export_id)
+    said = prefect.run("delete", export_id, "--yes").stderr
+    assert "its runs in the Prefect UI" in said and f"`exports ledger {export_id}`" in said
+    assert prefect.json("runs", export_id, exit_code=1)["error"]["code"] == "EXPORT_UNKNOWN"
+    assert len(prefect.json("ledger", export_id)) == 1
+
+
 def test_what_does_not_load_can_be_deleted(prefect: Workshop) -> None:
     path = prefect.catalog_folder / "exports" / f"{prefect.id()}.yaml"
     path.write_text("type: [\n")
@@ -134,3 +158,30 @@ def test_only_a_draft_is_deleted(prefect: Workshop) -> None:
     assert error["code"] == "STATUS_REFUSED" and "unschedule" in error["hint"]
     assert status_of(prefect, export_id) == "scheduled"
     assert prefect.json("delete", "nowhere", "--yes", exit_code=1)["error"]["code"] == "EXPORT_UNKNOWN"
+
+
+def test_the_runs_of_a_deleted_export_are_not_the_next_ones(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.export()
+    prefect.run("run", export_id)
+    prefect.run("delete", export_id, "--yes")
+    prefect.export(export_id, type="one_shot", file={"name": "once.csv"})
+    prefect.run("apply")
+    (line,) = prefect.json("list")
+    assert line["status"] == "draft" and line["last_run"] is None
+    report = prefect.json("run", export_id)
+    (line,) = prefect.json("list")
+    assert line["status"] == "finished" and line["last_run"]["run_id"] == report["run_id"]
+
+
+def test_a_failed_run_of_a_deleted_export_is_not_relaunched_as_the_next_ones(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.export(target="nowhere")
+    prefect.target("nowhere", str(prefect.folder / "nowhere"))
+    failed = prefect.json("run", export_id, exit_code=1)["run_id"]
+    prefect.run("delete", export_id, "--yes")
+    prefect.export(export_id)
+    for command in ("plan", "apply"):
+        prefect.run(command)
+        error = prefect.json("relaunch", export_id, "--run", failed, exit_code=3)["error"]
+        assert error["code"] == "STATUS_REFUSED" and "was deleted" in error["message"]

@@ -98,6 +98,34 @@ def test_what_a_person_changed_in_prefect_is_told_apart_from_an_edit(prefect: Wo
     assert words(prefect) == []
 
 
+@pytest.mark.parametrize("key", ["tags", "description", "parameter_openapi_schema"])
+def test_what_stands_beside_the_parameters_is_changed_by_hand_too(prefect: Workshop, key: str) -> None:
+    prefect.sqlite()
+    export_id = prefect.export(schedule=NIGHTLY)
+    prefect.run("apply")
+    deployment = deployment_of(export_id)
+    changed = {
+        "tags": [*deployment.tags, "mine"],
+        "description": "mine",
+        "parameter_openapi_schema": {**deployment.parameter_openapi_schema, "title": "Mine"},
+    }
+    with prefect_api() as client:
+        client.update_deployment(deployment.id, DeploymentUpdate(**{key: changed[key]}))
+    (found,) = prefect.json("plan")
+    assert found["change"] == "edited" and found["by_hand"] is True and len(found["details"]) == 1
+    prefect.run("apply")
+    assert words(prefect) == []
+
+
+def test_a_tables_other_data_type_is_an_edit(prefect: Workshop) -> None:
+    prefect.sqlite()
+    prefect.export(schedule=NIGHTLY)
+    prefect.run("apply")
+    prefect.database("crm", f"sqlite:///{prefect.folder / 'crm.sqlite'}", tables={"orders": "linked_data"})
+    (found,) = prefect.json("plan")
+    assert found["details"] == ["tags"] and found["by_hand"] is False
+
+
 def test_only_what_carries_the_projects_tag_is_ever_touched(prefect: Workshop) -> None:
     prefect.sqlite()
     tag = load_project().tag

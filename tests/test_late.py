@@ -8,7 +8,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterName,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+)
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 from prefect.states import Pending, Scheduled
 from prefect_server import NIGHTLY, deployment_of
@@ -23,7 +29,7 @@ from flows.watch import watch
 WATCH = f"{load_project().name}-watch"
 ZONE = ZoneInfo(NIGHTLY["timezone"])
 #: A day on which everything here is to happen, since nothing of the past can be late.
-DAY = datetime.now(ZONE).date() + timedelta(days=2)
+DAY = datetime.now(ZONE).date() + timedelta(days=1)
 
 
 def at(clock: str) -> datetime:
@@ -52,14 +58,30 @@ def events_of_late(export_id: str) -> list[dict[str, Any]]:
     return found
 
 
+def runs_ahead(export_id: str) -> list[FlowRun]:
+    """The runs that Prefect's scheduler has made of DAY and the day after."""
+    span = FlowRunFilterExpectedStartTime(after_=at("02:00"), before_=at("02:00") + timedelta(days=1))
+    with prefect_api() as client:
+        return client.read_flow_runs(
+            deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[export_id])),
+            flow_run_filter=FlowRunFilter(expected_start_time=span),
+        )
+
+
+def activated(workshop: Workshop, export_id: str) -> str:
+    """The export, once Prefect's scheduler knows it."""
+    workshop.run("activate", export_id)
+    workshop.wait_for(lambda: len(runs_ahead(export_id)) == 2)
+    return export_id
+
+
 @pytest.fixture
 def nightly(prefect: Workshop, webhook: Webhook) -> str:
     """An active export whose file is expected by 06:00; reports are wanted of successes alone."""
     prefect.sqlite()
     report = {"to": [f"json://{webhook.place}"], "on": ["succeeded"]}
     export_id = prefect.export(name="All orders", schedule=NIGHTLY, expect_by="06:00", report=report)
-    prefect.run("activate", export_id)
-    return export_id
+    return activated(prefect, export_id)
 
 
 def test_a_late_file_is_told_of_once_a_day(prefect: Workshop, nightly: str, webhook: Webhook) -> None:
@@ -87,8 +109,7 @@ def test_a_file_that_is_there_is_not_late(prefect: Workshop, nightly: str, webho
 
 def test_prefect_knows_of_a_late_file_of_which_nobody_wants_reports(prefect: Workshop) -> None:
     prefect.sqlite()
-    export_id = prefect.export(schedule=NIGHTLY, expect_by="06:00")
-    prefect.run("activate", export_id)
+    export_id = activated(prefect, prefect.export(schedule=NIGHTLY, expect_by="06:00"))
     assert (run_at(WATCH, at("06:00")).message or "").startswith("FILE_LATE: ")
     assert len(prefect.wait_for(lambda: events_of_late(export_id))) == 1
 
@@ -107,6 +128,18 @@ def test_what_is_not_scheduled_is_not_watched(prefect: Workshop, nightly: str, w
         else:
             client.pause_deployment(deployment.id)
     assert run_at(WATCH, at("06:00")).is_completed() and webhook.got == []
+
+
+def test_a_day_whose_run_prefect_left_out_is_not_watched(prefect: Workshop, nightly: str, webhook: Webhook) -> None:
+    deployment = deployment_of(nightly)
+    with prefect_api() as client:
+        client.pause_deployment(deployment.id)
+        assert runs_ahead(nightly) == [], "pausing deletes what waits"
+        client.resume_deployment(deployment.id)
+    prefect.wait_for(lambda: len(runs_ahead(nightly)) == 2)
+    # Like a day whose run would have come during the pause, a day this far ahead has none.
+    assert run_at(WATCH, at("06:00") + timedelta(days=20)).is_completed() and webhook.got == []
+    assert run_at(WATCH, at("06:00")).is_failed() and len(webhook.got) == 1
 
 
 def test_a_definition_that_was_changed_by_hand_expects_nothing(
