@@ -34,7 +34,7 @@ CASES = {
     "unknown nested key": Case(
         "DEFINITION_INVALID", "unknown key 'compresion'", {"file": {"name": "a.csv", "compresion": "gzip"}}
     ),
-    "unknown type": Case("DEFINITION_INVALID", "'one_shot', 'periodic_full', 'incremental', 'custom' or 'incremental_custom'", {"type": "full"}),
+    "unknown type": Case("DEFINITION_INVALID", "'custom' or 'incremental_custom'", {"type": "full"}),
     "neither table nor query": Case("DEFINITION_INVALID", "either `table` or `query`", {"table": None}),
     "incremental without cursor": Case("DEFINITION_INVALID", "needs `cursor", {"type": "incremental"}),
     "missing table": Case("COLUMN_MISSING", "no table 'ordrs'; did you mean 'orders'?", {"table": "ordrs"}),
