@@ -15,14 +15,14 @@ from catalog.windows import Bounds, Frontier
 from tasks.ledger import tables
 from tasks.ledger.allot import GoingOn, allot, going_on
 from tasks.ledger.connection import reading, writing
+from tasks.ledger.delivered import LedgerDeliveries
 from tasks.ledger.generations import open_generation
 from tasks.ledger.mark import read_mark
-from tasks.ledger.reading import LedgerReading
 from tasks.ledger.records import Allotment, now_text
 from tasks.ledger.turn import Turn, refuse_old, take_turn
 
 
-class Ledger(LedgerReading):
+class Ledger(LedgerDeliveries):
     """The ledger behind one SQLAlchemy URL; it is made by the first write, never by looking.
 
     Every method that writes is one transaction.
