@@ -169,9 +169,8 @@ def test_check_names_the_file_that_is_no_python(workshop: Workshop, module: str,
 
     custom_modules.write(module, "exec('def (')")
     (problem,) = workshop.json("check", exit_code=1)
-    assert (
-        problem["file"] == f"flows/custom/{module}.py" and f"SyntaxError at {problem['file']}:1" in problem["message"]
-    )
+    assert problem["file"] == f"flows/custom/{module}.py"
+    assert f"raised SyntaxError at {problem['file']}:1" in problem["message"]
 
 
 @pytest.mark.parametrize("command", ["preview", "check"])

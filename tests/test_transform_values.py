@@ -191,6 +191,7 @@ def test_missing_values_are_null_and_nested_ones_json(workshop: Workshop, custom
 
 CELL = """
 import numpy as np
+import pandas as pd
 
 class Loud:
     def __str__(self):
@@ -198,7 +199,7 @@ class Loud:
 
 def cell(batch):
     made = batch[["id"]].copy()
-    made["cell"] = [{cell}] * len(made)
+    made["cell"] = pd.Series([{cell}] * len(made), index=made.index, dtype=object)
     return made
 """
 
