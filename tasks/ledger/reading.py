@@ -73,11 +73,6 @@ class LedgerReading:
         order = (tables.window.c.logical_time.desc(), tables.window.c.allotted_at.desc())
         return self._read_windows(query.order_by(*order).limit(limit))
 
-    def is_known(self, export_id: str) -> bool:
-        """Whether an export of this id was ever allotted a window, or told where its next one begins."""
-        opened = select(tables.generation.c.number).filter_by(export=export_id).limit(1)
-        return bool(self.windows(export_id, 1) or self._read(opened))
-
     def outstanding(self, export_id: str) -> list[Window]:
         """The export's windows that are not settled, strictly the oldest first."""
         unsettled = [state for state in State if not state.settled]

@@ -56,6 +56,11 @@ class Ledger(LedgerDeliveries):
         with reading(self.engine) as connection:
             return going_on(connection, export)
 
+    def is_known(self, export_id: str) -> bool:
+        """Whether an export of this id was ever allotted a window, or told where its next one begins."""
+        opened = select(tables.generation.c.number).filter_by(export=export_id).limit(1)
+        return bool(self.windows(export_id, 1) or self._read(opened))
+
     def allot(
         self,
         export: Export,
