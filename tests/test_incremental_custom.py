@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import sqlite3
-import sys
 import tracemalloc
 from contextlib import closing
 from datetime import UTC, datetime
@@ -173,16 +172,14 @@ def test_check_names_the_file_that_is_no_python(workshop: Workshop, module: str,
     assert f"raised SyntaxError at {problem['file']}:1" in problem["message"]
 
 
-@pytest.mark.parametrize("command", ["preview", "check"])
 def test_nothing_is_left_open_by_a_function_that_gives_no_rows(
-    workshop: Workshop, module: str, custom_modules: CustomModules, monkeypatch: pytest.MonkeyPatch, command: str
+    workshop: Workshop, module: str, custom_modules: CustomModules, caplog: pytest.LogCaptureFixture
 ) -> None:
     custom_modules.write(module, "def upper(batch):\n    return (yield)")
-    left: list[Any] = []
-    monkeypatch.setattr(sys, "unraisablehook", left.append)
-    said = workshop.run(command, customised(workshop, module), exit_code=1).output
+    said = workshop.run("preview", customised(workshop, module), exit_code=1).output
     gc.collect()
-    assert "gave a generator, not a DataFrame" in said and left == []
+    # What SQLAlchemy logs of a cursor that outlives its connection.
+    assert "gave a generator, not a DataFrame" in said and "closed database" not in caplog.text
 
 
 def test_the_shipped_example_gives_no_personal_data(prefect: Workshop) -> None:
