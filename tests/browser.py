@@ -165,12 +165,14 @@ class PrefectUi:
 
         self._answer("POST", "/set_state", act)
 
-    def read_artifact(self, key: str) -> str:
-        """Open the artifact of the run whose page is open from its card; returns its text."""
+    def read_artifact(self, key: str, containing: str) -> str:
+        """Open the artifact of the run whose page is open from its card; returns its text, once that is in it."""
         self.tab("Artifacts")
         self.page.locator("a[href*='/artifacts/artifact/']").filter(has_text=key).first.click()
         # The one with headings: the other is its card's line.
         body = self.page.locator(".markdown-renderer").filter(has=self.page.get_by_role("heading"))
+        # Code is coloured, and so shown, after the rest.
+        expect(body).to_contain_text(containing, timeout=_PATIENCE)
         return body.inner_text()
 
 

@@ -26,7 +26,7 @@ from prefect_server import QUIET, deployment_of, events_of, free_port
 from receivers import Webhook
 from workshop import Workshop
 
-from deployments.prefect_api import prefect_api
+from deployments.prefect_api import post, prefect_api
 from deployments.project import load_project
 from manage.server import server, worker
 
@@ -112,6 +112,14 @@ def a_worker(home: Path, api: str) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
+def has_beaten(run_id: str) -> bool:
+    """Whether Prefect has got a heartbeat of the run."""
+    resource = {"id": [f"prefect.flow-run.{run_id}"]}
+    wanted = {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": resource}}
+    with prefect_api() as client:
+        return bool(post(client, "/events/filter", wanted)["events"])
+
+
 def died_with_its_worker(
     workshop: Workshop, gated: GatedSource, export_id: str, home: Path, api: str
 ) -> tuple[str, int]:
@@ -120,6 +128,8 @@ def died_with_its_worker(
         dead, process = begun_by_schedule(workshop, gated, export_id)
         at_work = workshop.json("report", export_id, "--run", dead)
         assert (at_work["status"], at_work["error_code"]) == ("running", None)
+        # One that dies before Prefect has heard of it at all is found by the next run alone.
+        workshop.wait_for(lambda: has_beaten(dead))
         doomed.kill()
         os.kill(process, signal.SIGKILL)
         doomed.wait()

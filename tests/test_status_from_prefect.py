@@ -13,6 +13,8 @@ from prefect_server import NIGHTLY, deployment_of, run_again, status_of
 from workshop import Workshop
 
 from deployments.prefect_api import prefect_api
+from deployments.project import load_project
+from deployments.runs import waiting_runs
 
 Turn = Callable[[SyncPrefectClient, DeploymentResponse, bool], object]
 
@@ -32,6 +34,9 @@ def test_each_switch_pauses_and_resumes(prefect: Workshop, turn: Turn) -> None:
     prefect.run("activate", export_id)
     with prefect_api() as client:
         for on in (False, True, False, True):
+            if not on:
+                # What its scheduler makes in the very moment of the switch, Prefect leaves waiting.
+                prefect.wait_for(lambda: waiting_runs(client, export_id, load_project().tag))
             turn(client, deployment_of(export_id), on)
             assert status_of(prefect, export_id) == ("scheduled" if on else "draft")
             assert (prefect.json("list", "--search", export_id)[0]["next_run"] is not None) is on

@@ -74,7 +74,7 @@ def _run(ui: PrefectUi) -> None:
     ui.tab("Task Runs")
     ui.see("commit orders")
     _save(ui, "run")
-    ui.read_artifact("export-orders-new")
+    ui.read_artifact("export-orders-new", "History")
     ui.see("History").scroll_into_view_if_needed()
     _save(ui, "report")
 
@@ -105,7 +105,7 @@ def _act(ui: PrefectUi) -> None:
     _save(ui, "form")
     ui.run(ui.submit())
     ui.expect_state("Completed")
-    ui.read_artifact("exports-check")
+    ui.read_artifact("exports-check", "checked")
     _save(ui, "answer")
 
 
