@@ -5,7 +5,7 @@ They are made and kept in step by `apply`, and carry the project's tag and `comp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -53,41 +53,54 @@ def wanted_automations(project: Project, watch: UUID) -> list[AutomationCore]:
 
 
 def _mark_dead(project: Project) -> AutomationCore:
-    return AutomationCore(
-        name=f"{project.name}: runs that died",
+    return _mark_silent(
+        project,
+        name="runs that died",
         description="A run that sends no heartbeat any more is shown as crashed, not as running for ever.",
-        tags=_tags(project),
-        trigger=EventTrigger(
-            posture=Posture.Proactive,
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related=_tagged(project.tag),
-            for_each={"prefect.resource.id"},
-            after={_BEAT},
-            expect={_BEAT, *(f"prefect.flow-run.{name}" for name in _NOT_AT_WORK)},
-            threshold=1,
-            within=timedelta(seconds=MISSED_BEATS * project.heartbeat_seconds),
-        ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=_DIED)],
+        after={_BEAT},
+        expect={_BEAT, *_events(_NOT_AT_WORK)},
+        within=timedelta(seconds=MISSED_BEATS * project.heartbeat_seconds),
+        message=_DIED,
     )
 
 
 def _mark_never_begun(project: Project) -> AutomationCore:
-    return AutomationCore(
-        name=f"{project.name}: runs that never began",
+    taken = _events([_TAKEN])
+    return _mark_silent(
+        project,
+        name="runs that never began",
         description="A run that a worker took and that has not begun long after is shown as crashed.",
+        after=taken,
+        expect={_BEAT, *_events((*_BEGUN, *_NOT_AT_WORK))} - taken,
+        within=_LONGEST_START,
+        message=_NEVER_BEGAN,
+    )
+
+
+def _mark_silent(
+    project: Project, *, name: str, description: str, after: set[str], expect: set[str], within: timedelta, message: str
+) -> AutomationCore:
+    """A run of this project is crashed when nothing of what is expected follows `within` so long `after` an event."""
+    return AutomationCore(
+        name=f"{project.name}: {name}",
+        description=description,
         tags=_tags(project),
         trigger=EventTrigger(
             posture=Posture.Proactive,
             match={"prefect.resource.id": "prefect.flow-run.*"},
             match_related=_tagged(project.tag),
             for_each={"prefect.resource.id"},
-            after={f"prefect.flow-run.{_TAKEN}"},
-            expect={_BEAT, *(f"prefect.flow-run.{name}" for name in (*_BEGUN, *_NOT_AT_WORK) if name != _TAKEN)},
+            after=after,
+            expect=expect,
             threshold=1,
-            within=_LONGEST_START,
+            within=within,
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=_NEVER_BEGAN)],
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
     )
+
+
+def _events(states: Iterable[str]) -> set[str]:
+    return {f"prefect.flow-run.{state}" for state in states}
 
 
 def _tell_of_crashed(project: Project, watch_id: UUID) -> AutomationCore:
