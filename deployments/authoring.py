@@ -19,9 +19,9 @@ from catalog.load import RESERVED, Catalog, read_export
 from catalog.model import ID_PATTERN
 from catalog.problem import Problem
 from deployments.apply import own_deployment
-from deployments.by_hand import refuse_custom
 from deployments.checking import check
 from deployments.compile import definition_yaml
+from deployments.custom_refusals import refuse_custom
 from deployments.ledger_view import end
 from deployments.lifecycle import require_status
 from deployments.standard import standard_text

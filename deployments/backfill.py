@@ -14,7 +14,7 @@ from catalog.naming import NameFields, beside_schedule, fill_part, render, rende
 from catalog.receipt import RunReport
 from catalog.schedule import slots_within
 from catalog.windows import explicit_bounds
-from deployments.by_hand import refuse_custom
+from deployments.custom_refusals import refuse_custom
 from deployments.ledger_view import moment_of
 from deployments.lifecycle import require_status
 from deployments.listing import list_one

@@ -16,7 +16,7 @@ from catalog.errors import Code, ExportError
 from catalog.load import Catalog, Problem
 from catalog.naming import NameFields, fill_part, render, render_folder
 from catalog.windows import Bounds, instant, next_bounds
-from deployments.by_hand import refuse_custom
+from deployments.custom_refusals import refuse_custom
 from flows.custom_code import refuse_broken, transform_of
 from flows.report import secret_block
 from tasks.allotting import frontier_of

@@ -10,7 +10,7 @@ from pathlib import Path
 from catalog.errors import Code, ExportError
 from catalog.receipt import DeliveredFile
 from catalog.windows import Window
-from deployments.by_hand import refuse_custom
+from deployments.custom_refusals import refuse_custom
 from deployments.lifecycle import require_status
 from deployments.runs import find_run
 from deployments.workspace import Workspace
