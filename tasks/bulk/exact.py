@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from binascii import hexlify
 from datetime import UTC, date, datetime
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -19,8 +19,10 @@ _ARROW_EXPONENTS = 1e10
 #: What the path through Python can say: years 1 to 9999, and times before 24:00.
 _FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)
 _DAY_MICROSECONDS = 86_400_000_000
-#: Where the groups of a UUID begin and end, in digits.
-_UUID_GROUPS = (0, 8, 12, 16, 20, 32)
+#: The groups of a UUID's digits, the last in two: integers are copied faster than as many bytes.
+_GROUPS, _INTEGERS = list("abcdef"), ["u8", "u4", "u4", "u4", "u4", "u8"]
+_DIGITS = np.dtype({"names": _GROUPS, "formats": _INTEGERS, "offsets": [0, 8, 12, 16, 20, 24], "itemsize": 32})
+_DASHED = np.dtype({"names": _GROUPS, "formats": _INTEGERS, "offsets": [0, 9, 14, 19, 24, 28], "itemsize": 36})
 
 
 def to_declared(array: pa.Array, kind: pa.DataType) -> pa.Array:
@@ -81,10 +83,10 @@ def _uuid_text(array: pa.FixedSizeBinaryArray) -> pa.Array:
     if len(array) == 0:
         return pa.array([], pa.string())
     held = array.buffers()[1].slice(array.offset * 16, len(array) * 16)
-    digits = np.frombuffer(held.to_pybytes().hex().encode(), np.uint8).reshape(-1, 32)
-    texts = np.full((len(array), 36), ord("-"), np.uint8)
-    for dashes, (first, last) in enumerate(pairwise(_UUID_GROUPS)):
-        texts[:, first + dashes : last + dashes] = digits[:, first:last]
+    digits = np.frombuffer(hexlify(held), _DIGITS)
+    texts = np.full(len(array) * _DASHED.itemsize, ord("-"), np.uint8)
+    for group in _GROUPS:
+        texts.view(_DASHED)[group] = digits[group]
     ends = np.arange(0, 36 * len(array) + 1, 36, dtype=np.int32)
     found = pa.StringArray.from_buffers(len(array), pa.py_buffer(ends), pa.py_buffer(texts))
     return found if array.null_count == 0 else pc.if_else(array.is_valid(), found, None)

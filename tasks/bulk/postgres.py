@@ -26,6 +26,8 @@ from tasks.read import Begun
 LOCK_SECONDS = 10
 #: About as many bytes of Arrow in one batch: more takes memory and no less time.
 _BATCH_BYTES = 2 << 20
+#: libpq reads from the network as much as its buffer holds, 16 KiB at first; a row of this size makes it grow.
+_RECEIVE_BYTES = 256 << 10
 #: Types whose binary form is read; the others are written as text by the server.
 _BINARY = {
     "bool", "int2", "int4", "int8", "float4", "float8", "bytea", "date", "time", "timestamp", "timestamptz",
@@ -98,6 +100,8 @@ def _read(conninfo: str, snapshot: str, sql: str) -> Generator[pa.RecordBatch, N
             # Who queues for the whole table waits for the first connection, and would be waited for here.
             cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
             cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(_BATCH_BYTES)})
+            cursor.execute(f"SELECT repeat(' ', {_RECEIVE_BYTES})")
+            cursor.fetchall()
             cursor.execute(sql)
             yield from cursor.fetch_record_batch()
             with suppress(adbc.Error):
