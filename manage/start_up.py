@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib.util
 import sys
@@ -37,6 +38,8 @@ def main() -> None:
         sys.stderr.write(f"Error: PACKAGES_MIXED: {reason}\nTry: uninstall that distribution, or run `make install`\n")
         sys.exit(1)
     gc.set_threshold(_OBJECTS_BEFORE_A_COLLECTION)
+    # Python's last search of everything there is takes longer than what many a command does.
+    atexit.register(gc.freeze)
     from manage.cli import app
 
     app()

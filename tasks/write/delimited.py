@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from catalog.errors import Code, ExportError
 from catalog.file import CsvOptions
-from tasks.columns import Column, Kind
+from tasks.columns import Column
 from tasks.write.contract import Sink, Stream, bytes_of, pieces
+from tasks.write.csv_header import header_line
 from tasks.write.formulas import escaped, formulas
 from tasks.write.room import Room
 from tasks.write.time_format import NoMoment, TimeFormat
@@ -54,11 +55,10 @@ class CsvWriter:
         self._needs_quotes = f"[{special}]{null}"
         if goes_on:
             self._encoder.encode("")
-        elif options.header:
-            names = pa.RecordBatch.from_arrays(
-                [pa.array([column.name], pa.string()) for column in columns], [column.name for column in columns]
-            )
-            self._put(names, header=True)
+        elif options.header and columns:
+            line = self._encoder.encode(header_line([column.name for column in columns], options, self._needs_quotes))
+            self._room.use(len(line))
+            self._sink.write(line)
 
     def write(self, batch: pa.RecordBatch) -> int:
         """Add rows of text cells, as long as they have room; returns how many.
@@ -67,7 +67,7 @@ class CsvWriter:
         """
         before = self._rows
         for piece in pieces(batch):
-            put = self._put(piece, header=False)
+            put = self._put(piece)
             self._rows += put
             if put < piece.num_rows:
                 break
@@ -83,21 +83,21 @@ class CsvWriter:
             if self._ends is not None:
                 self._ends.close()
 
-    def _put(self, batch: pa.RecordBatch, *, header: bool) -> int:
+    def _put(self, batch: pa.RecordBatch) -> int:
         if batch.num_columns == 0 or batch.num_rows == 0:
             return int(batch.num_rows)
-        cells = [self._cells(array, index, header) for index, array in enumerate(batch.columns)]
+        cells = [self._cells(array, index) for index, array in enumerate(batch.columns)]
         lines = pc.binary_join_element_wise(*cells, self._options.delimiter)
         ended = pc.binary_join_element_wise(lines, pa.scalar(""), self._options.line_end)
         try:
             if self._room.limited:
-                ended = self._fitting(ended, header)
+                ended = self._fitting(ended)
             self._write_text(bytes_of(ended))
         except UnicodeEncodeError:
-            raise self._unencodable(batch, header) from None
+            raise self._unencodable(batch) from None
         return len(ended)
 
-    def _fitting(self, lines: pa.Array, header: bool) -> pa.Array:
+    def _fitting(self, lines: pa.Array) -> pa.Array:
         if self._is_utf8:
             sizes = pc.binary_length(lines)
         else:
@@ -105,9 +105,6 @@ class CsvWriter:
             state = self._encoder.getstate()
             sizes = pa.array([len(self._encoder.encode(line)) for line in lines.to_pylist()], pa.int64())
             self._encoder.setstate(state)
-        if header:
-            self._room.use(pc.sum(sizes).as_py())
-            return lines
         return lines.slice(0, self._room.take(sizes))
 
     def write_lines(self, lines: bytes) -> None:
@@ -120,12 +117,12 @@ class CsvWriter:
         else:
             self._sink.write(self._encoder.encode(str(text, "utf-8")))
 
-    def _cells(self, array: pa.Array, index: int, header: bool) -> pa.Array:
+    def _cells(self, array: pa.Array, index: int) -> pa.Array:
         options, column = self._options, self._columns[index]
-        array = self._shown(array, index, header)
-        quote_all = options.quote == "all" or (options.quote == "non_numeric" and (header or column.kind != "number"))
+        array = self._shown(array, index)
+        quote_all = options.quote == "all" or (options.quote == "non_numeric" and column.kind != "number")
         if options.quote == "none":
-            self._refuse_special(array, column, header)
+            self._refuse_special(array, column)
             cells = array
         elif quote_all:
             cells = _quoted(array)
@@ -143,52 +140,50 @@ class CsvWriter:
         held = bytes(bytes_of(array))
         return any(mark in held for mark in self._marks)
 
-    def _shown(self, array: pa.Array, index: int, header: bool) -> pa.Array:
+    def _shown(self, array: pa.Array, index: int) -> pa.Array:
         """The canonical texts as the options want to see them."""
         options, column, times = self._options, self._columns[index], self._times[index]
-        kind = "text" if header else column.kind
         if options.formulas == "reject":
-            self._refuse_formulas(array, column, kind, header)
+            self._refuse_formulas(array, column)
         elif options.formulas == "escape":
-            array = escaped(array, kind)
-        if kind == "number" and options.decimal_mark != ".":
+            array = escaped(array, column.kind)
+        if column.kind == "number" and options.decimal_mark != ".":
             return pc.replace_substring_regex(array, _FRACTION, rf"\1{options.decimal_mark}\2")
-        if times is None or header:
+        if times is None:
             return array
         try:
             return times.format(array)
         except NoMoment as error:
             raise ExportError(
                 Code.VALUE_UNENCODABLE,
-                f"{self._place(error.row, header)}, column {column.name!r}: "
+                f"{self._place(error.row)}, column {column.name!r}: "
                 f"the value is no time that `date_format` and `timestamp_format` can show ({column.type_text})",
                 "leave the format out, or clean the value in a `query`",
             ) from None
 
-    def _refuse_formulas(self, array: pa.Array, column: Column, kind: Kind, header: bool) -> None:
-        found = pc.index(formulas(array, kind), True).as_py()
+    def _refuse_formulas(self, array: pa.Array, column: Column) -> None:
+        found = pc.index(formulas(array, column.kind), True).as_py()
         if found >= 0:
             raise ExportError(
                 Code.VALUE_UNENCODABLE,
-                f"{self._place(found, header)}, column {column.name!r}: "
+                f"{self._place(found)}, column {column.name!r}: "
                 "the text begins as a formula does, and `formulas: reject` forbids that",
                 "use `formulas: escape`, or clean the value in a `query`",
             )
 
-    def _refuse_special(self, array: pa.Array, column: Column, header: bool) -> None:
+    def _refuse_special(self, array: pa.Array, column: Column) -> None:
         found = pc.index(pc.match_substring_regex(array, self._needs_quotes), True).as_py()
         if found >= 0:
             raise ExportError(
                 Code.VALUE_UNENCODABLE,
-                f"{self._place(found, header)}, column {column.name!r}: "
-                "the text needs quotes, and `quote: none` forbids them",
+                f"{self._place(found)}, column {column.name!r}: the text needs quotes, and `quote: none` forbids them",
                 "use `quote: minimal`, or another delimiter or null text",
             )
 
-    def _place(self, row: int, header: bool) -> str:
-        return "the header" if header else f"row {self._rows + row + 1}"
+    def _place(self, row: int) -> str:
+        return f"row {self._rows + row + 1}"
 
-    def _unencodable(self, batch: pa.RecordBatch, header: bool) -> ExportError:
+    def _unencodable(self, batch: pa.RecordBatch) -> ExportError:
         for index, array in enumerate(batch.columns):
             for row, value in enumerate(array.to_pylist()):
                 try:
@@ -196,7 +191,7 @@ class CsvWriter:
                 except UnicodeEncodeError:
                     return ExportError(
                         Code.VALUE_UNENCODABLE,
-                        f"{self._place(row, header)}, column {self._columns[index].name!r}: "
+                        f"{self._place(row)}, column {self._columns[index].name!r}: "
                         f"a character cannot be written in {self._options.encoding}",
                         "use `encoding: utf-8`, or clean the value in a `query`",
                     )
