@@ -22,7 +22,7 @@ from deployments.quick_run import Span, run_here
 from deployments.workspace import Workspace
 from flows.report import secret_block
 from tasks.connect import open_source
-from tasks.counting import count_rows
+from tasks.source.counting import count_rows
 
 #: Stands in names for the first digits of a run's id, which nobody knows before the run.
 _RUN = "x" * 8

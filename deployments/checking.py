@@ -23,14 +23,14 @@ from tasks.allotting import frontier_of
 from tasks.beginning import beginning
 from tasks.connect import Source, open_source
 from tasks.extract import reshape_of
-from tasks.frontier import settle
-from tasks.indexes import lacks_cursor_index
 from tasks.ledger import Ledger
-from tasks.lookback import key_columns
 from tasks.notify import refuse_unknown
 from tasks.pgp import verify_keys
-from tasks.read import preview as preview_rows
-from tasks.read import source_columns, verify
+from tasks.source.frontier import settle
+from tasks.source.indexes import lacks_cursor_index
+from tasks.source.lookback import key_columns
+from tasks.source.read import preview as preview_rows
+from tasks.source.read import source_columns, verify
 
 #: Without these the database cannot be asked, or not at this moment, which says nothing about the definition.
 _NOT_ASKED = {

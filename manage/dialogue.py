@@ -21,8 +21,8 @@ from deployments.compile import definition_yaml
 from flows.report import secret_block
 from manage import output
 from tasks.connect import Source, open_source
-from tasks.explore import cursor_choices, table_names
-from tasks.read import Shown, preview, source_columns, verify
+from tasks.source.explore import cursor_choices, table_names
+from tasks.source.read import Shown, preview, source_columns, verify
 
 _SAMPLE = 3
 _MOST_NAMES = 60

@@ -9,8 +9,8 @@ from catalog.load import load_database
 from catalog.windows import Bounds, Frontier, Window
 from tasks.connect import open_source
 from tasks.credentials import Lookup
-from tasks.frontier import settle
 from tasks.ledger import Allotment, Ledger
+from tasks.source.frontier import settle
 
 
 def allot(

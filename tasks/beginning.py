@@ -9,11 +9,11 @@ from typing import Any
 
 from catalog.definition import Export
 from catalog.windows import Bounds
-from tasks.batches import Rows
-from tasks.columns import Column
 from tasks.connect import Source
-from tasks.read import Reshaping, first_rows
-from tasks.values import text_of
+from tasks.rows.batches import Rows
+from tasks.rows.columns import Column
+from tasks.rows.values import text_of
+from tasks.source.read import Reshaping, first_rows
 from tasks.write import FORMS, open_writer
 from tasks.write.excel_cells import Moment, cells_of
 

@@ -11,21 +11,21 @@ from catalog.definition import Export
 from catalog.load import load_database
 from catalog.naming import NameFields, render
 from catalog.windows import Window
-from tasks.batches import Rows, batches_of
-from tasks.clock import refuse_unsettled
 from tasks.connect import Source, open_source
 from tasks.credentials import Lookup
 from tasks.hand_written import Frames, HandWritten, Transform
 from tasks.ledger import Extracted, Findings
 from tasks.ledger.memory import Memory
-from tasks.lookback import Lookback
 from tasks.partitions import Partitions, Submit
 from tasks.parts import OnProgress, Parts
 from tasks.pgp import encrypting
-from tasks.read import begin_reading
-from tasks.relation import Identity, relation_of
-from tasks.replaced import refuse_other
+from tasks.rows.batches import Rows, batches_of
 from tasks.sidecars import write_sidecars
+from tasks.source.clock import refuse_unsettled
+from tasks.source.lookback import Lookback
+from tasks.source.read import begin_reading
+from tasks.source.relation import Identity, relation_of
+from tasks.source.replaced import refuse_other
 from tasks.spool import discard, folder_of
 from tasks.write import FORMS
 

@@ -20,11 +20,11 @@ import pandas as pd
 import pyarrow as pa
 from sqlalchemy import text
 
-from tasks.columns import Column, Kind, guessed, refuse_twins
 from tasks.connect import Source
 from tasks.hand_written import Asked, Frames, HandWritten
-from tasks.postgres import describe, prepare_reading, with_moments
-from tasks.values import text_of
+from tasks.rows.columns import Column, Kind, guessed, refuse_twins
+from tasks.rows.values import text_of
+from tasks.source.postgres import describe, prepare_reading, with_moments
 
 _ROWS = 10_000
 _NESTED = (dict, list, tuple, np.ndarray)

@@ -16,15 +16,15 @@ import pyarrow as pa
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.naming import fill_part
-from tasks.batches import Rows
 from tasks.bulk import Inexact, Lines, open_bulk, open_lines
-from tasks.columns import Column
 from tasks.connect import Source
 from tasks.durable import flush_folder
 from tasks.hashed_file import create
 from tasks.ledger import Extracted
 from tasks.pgp import Encryptor
-from tasks.read import Begun, LateRows, Reshaping, open_rows
+from tasks.rows.batches import Rows
+from tasks.rows.columns import Column
+from tasks.source.read import Begun, LateRows, Reshaping, open_rows
 from tasks.spool import spool_error
 from tasks.write import FORMS, CsvWriter, Writer, open_stream, open_writer
 

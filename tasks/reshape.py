@@ -12,9 +12,9 @@ import pandas as pd
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.suggest import did_you_mean
-from tasks.columns import Column
 from tasks.frames import frame_of, rows_of
 from tasks.hand_written import HandWritten, Transform
+from tasks.rows.columns import Column
 
 
 @dataclass(slots=True)

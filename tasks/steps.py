@@ -27,10 +27,10 @@ from tasks.extract import Extraction, extract_frames
 from tasks.extract import extract as extract_window
 from tasks.hand_written import Frames, HandWritten, Transform
 from tasks.ledger import Allotment, Ledger, Turn
-from tasks.lookback import memory_of
 from tasks.partitions import Partitions, RangeRead, Running
 from tasks.parts import OnProgress
 from tasks.publish import Publisher
+from tasks.source.lookback import memory_of
 
 P = ParamSpec("P")
 R = TypeVar("R")

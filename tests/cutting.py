@@ -8,7 +8,7 @@ from sources import opened, rows_of
 
 from catalog.definition import Export
 from catalog.windows import Frontier, Window, next_bounds
-from tasks.frontier import settle
+from tasks.source.frontier import settle
 
 
 class Cutter:

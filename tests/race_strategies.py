@@ -17,7 +17,7 @@ from catalog.errors import ExportError
 from catalog.windows import instant
 from tasks.extract import extract
 from tasks.ledger import Ledger
-from tasks.lookback import memory_of
+from tasks.source.lookback import memory_of
 
 #: Gives all rows of a statement with its parameters, read in one snapshot of its own.
 Fetch = Callable[[str, Sequence[Any]], Sequence[Any]]

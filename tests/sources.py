@@ -12,9 +12,9 @@ from typing import Any
 from catalog.connections import Database
 from catalog.definition import Export
 from catalog.windows import Bounds, instant
-from tasks.batches import Form, Rows
 from tasks.connect import Source, open_source
-from tasks.read import begin_reading, open_rows
+from tasks.rows.batches import Form, Rows
+from tasks.source.read import begin_reading, open_rows
 
 NO_SECRETS = str
 

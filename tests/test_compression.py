@@ -17,7 +17,7 @@ import pytest
 import zstandard
 from written import OneWay, written
 
-from tasks.columns import column_of
+from tasks.rows.columns import column_of
 from tasks.write import blocks, compress_zip, compress_zstd, parallel_deflate
 from tasks.write.compress_gzip import GzipStream
 from tasks.write.compress_zip import ZipStream

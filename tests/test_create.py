@@ -12,8 +12,8 @@ from postgres_server import Postgres
 from sources import an_export, opened
 from workshop import Workshop
 
-from tasks.explore import cursor_choices, table_names
-from tasks.read import source_columns
+from tasks.source.explore import cursor_choices, table_names
+from tasks.source.read import source_columns
 
 
 def test_a_script_gives_everything_as_options(workshop: Workshop) -> None:

@@ -10,8 +10,8 @@ from postgres_server import Postgres
 from sources import an_export, between, rows_of, sqlite_file
 
 from catalog.errors import Code, ExportError
-from tasks.columns import Column
-from tasks.cursor import typed_range
+from tasks.rows.columns import Column
+from tasks.source.cursor import typed_range
 
 EXPORT = an_export(columns=["id"], cursor={"column": "at"})
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ from postgres_server import Postgres
 from sources import an_export, opened, sqlite_file
 from workshop import Workshop
 
-from tasks.indexes import lacks_cursor_index
+from tasks.source.indexes import lacks_cursor_index
 
 EXPORT = an_export(cursor={"column": "at"})
 TABLE = "CREATE TABLE t (id int PRIMARY KEY, at {kind})"

@@ -16,11 +16,11 @@ from sources import an_export, opened, rows_of, sqlite_file
 
 from catalog.errors import Code, ExportError, Remedy
 from catalog.windows import Bounds, Frontier
-from tasks.frontier import Moment, guarded_bound
-from tasks.holders import Holder, held_by
-from tasks.read import verify
-from tasks.replaced import rewound
-from tasks.snapshot import refuse_unreached
+from tasks.source.frontier import Moment, guarded_bound
+from tasks.source.holders import Holder, held_by
+from tasks.source.read import verify
+from tasks.source.replaced import rewound
+from tasks.source.snapshot import refuse_unreached
 
 TABLE = """CREATE TABLE t (id int, at timestamptz NOT NULL DEFAULT clock_timestamp(),
                            changed xid8 NOT NULL DEFAULT pg_current_xact_id())"""

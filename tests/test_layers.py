@@ -8,6 +8,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ["catalog", "tasks", "flows", "deployments", "manage"]
+#: What each folder of tasks/ may take from beside it; the steps, above them, take from all.
+ROOMS_OF_TASKS = {
+    "rows": set(),
+    "write": {"rows"},
+    "ledger": {"durable"},
+    "pgp": {"credentials"},
+    "publish": {"credentials", "durable", "ledger"},
+    "source": {"connect", "credentials", "ledger", "rows"},
+    "bulk": {"connect", "rows", "source"},
+}
 SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
 
 
@@ -35,6 +45,23 @@ def test_imports_point_one_way(path: Path) -> None:
 def test_the_check_sees_a_wrong_arrow_even_inside_a_function() -> None:
     assert wrong_arrows("tasks", "def f():\n    from flows.run import run\n") == {"flows"}
     assert wrong_arrows("flows", "import catalog.errors, deployments.runs") == {"deployments"}
+
+
+def imported_rooms(source: str) -> set[str]:
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    whole = {alias.name for node in nodes if node.module == "tasks" for alias in node.names}
+    return whole | {node.module.split(".")[1] for node in nodes if (node.module or "").startswith("tasks.")}
+
+
+@pytest.mark.parametrize("room", ROOMS_OF_TASKS)
+def test_a_room_of_the_steps_takes_from_those_below(room: str) -> None:
+    for path in (ROOT / "tasks" / room).rglob("*.py"):
+        beside = imported_rooms(path.read_text()) - ROOMS_OF_TASKS[room] - {room}
+        assert not beside, f"{path.name} imports {beside}"
+
+
+def test_every_room_of_the_steps_is_known() -> None:
+    assert {path.parent.name for path in (ROOT / "tasks").glob("*/__init__.py")} == set(ROOMS_OF_TASKS)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -55,7 +55,7 @@ def test_a_part_holds_as_many_whole_rows_as_fit(
 ) -> None:
     """A table is read in bulk and a query by rows: their batches end elsewhere."""
     workshop.sqlite(script=ROWS)
-    monkeypatch.setattr("tasks.read._BATCH", 997)
+    monkeypatch.setattr("tasks.source.read._BATCH", 997)
     file, encoding = KINDS[kind]
     read = {"table": {}, "query": {"table": None, "query": "SELECT id, word FROM orders"}}[source]
     one = {**file, "name": file["name"].replace("_{part:03d}", "")}

@@ -10,7 +10,7 @@ from sources import an_export, between, opened, rows_of
 
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
-from tasks.read import preview
+from tasks.source.read import preview
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EXPORT = an_export(columns=["id"], cursor={"column": "at"})

@@ -12,10 +12,10 @@ from sources import an_export, between, opened, rows_of, sqlite_file
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
-from tasks.columns import column_of
-from tasks.query import CursorRange, build_select
-from tasks.read import preview
-from tasks.statement import refuse_query, refuse_where
+from tasks.rows.columns import column_of
+from tasks.source.query import CursorRange, build_select
+from tasks.source.read import preview
+from tasks.source.statement import refuse_query, refuse_where
 
 COLUMNS = [column_of(name, "text") for name in ("id", "name", 'a "b"', "percent %", "select")]
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.ranges import BlockRange, split
+from tasks.source.ranges import BlockRange, split
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 32))

@@ -11,7 +11,7 @@ import pytest
 from sources import an_export, headed, opened, rows_of, sqlite_file
 
 from catalog.errors import Code, ExportError
-from tasks.read import verify
+from tasks.source.read import verify
 
 
 def typed(url: str, **keys: Any) -> pa.Table:

@@ -7,7 +7,7 @@ import pytest
 from sources import an_export, between, opened, rows_of, sqlite_file
 
 from catalog.errors import Code, ExportError
-from tasks.read import begin_reading
+from tasks.source.read import begin_reading
 
 EXPORT = an_export(columns=["id"], cursor={"column": "at"})
 LOW, HIGH = datetime(2026, 3, 10, 12, tzinfo=UTC), datetime(2026, 3, 10, 13, tzinfo=UTC)

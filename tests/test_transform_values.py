@@ -22,9 +22,9 @@ from catalog.connections import Database
 from catalog.errors import Code, ExportError
 from catalog.windows import Window
 from flows.custom_code import transform_of
-from tasks.columns import Column
 from tasks.extract import extract
-from tasks.postgres import with_moments
+from tasks.rows.columns import Column
+from tasks.source.postgres import with_moments
 
 FEBRUARY = datetime(2026, 2, 1, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
 from tasks.connect import Source, open_source
-from tasks.read import begin_reading, open_rows, verify
+from tasks.source.read import begin_reading, open_rows, verify
 from tasks.translate import translate
 
 NO_SECRETS = str

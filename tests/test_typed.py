@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 
 from catalog.errors import Code, ExportError
-from tasks.columns import column_of
-from tasks.typed import to_array
+from tasks.rows.columns import column_of
+from tasks.rows.typed import to_array
 
 
 def test_mysqls_time_is_a_time_of_day_within_a_day() -> None:

@@ -10,7 +10,7 @@ import pytest
 from postgres_server import Postgres
 from sources import opened
 
-from tasks.values import text_of
+from tasks.rows.values import text_of
 
 RANDOM = Random(20261123)
 EDGES = [

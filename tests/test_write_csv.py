@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from catalog.errors import Code, ExportError
 from catalog.file import CsvOptions, File
-from tasks.columns import Column, column_of
+from tasks.rows.columns import Column, column_of
 from tasks.write import open_writer
 
 Row = Sequence[str | None]

@@ -9,7 +9,7 @@ from written import written
 
 from catalog.errors import Code, ExportError
 from catalog.file import CsvOptions
-from tasks.columns import Column, column_of
+from tasks.rows.columns import Column, column_of
 
 NUMBER, TEXT, BOOLEAN = column_of("n", "numeric"), column_of("t", "text"), column_of("b", "boolean")
 DATE, NAIVE, ZONED = column_of("d", "date"), column_of("at", "timestamp"), column_of("z", "timestamptz")

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from written import batch_of, written
 
-from tasks.columns import column_of
+from tasks.rows.columns import column_of
 from tasks.write import contract
 
 TEXT = column_of("t", "text")

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from written import written
 
-from tasks.columns import column_of
+from tasks.rows.columns import column_of
 
 COLUMNS = [column_of("n", "bigint"), column_of("country", "text"), column_of("note.of", "text")]
 CHANCE = random.Random(1)

@@ -17,7 +17,7 @@ from written import OneWay, batch_of, written
 
 from catalog.errors import Code, ExportError
 from catalog.file import File
-from tasks.columns import column_of
+from tasks.rows.columns import column_of
 from tasks.write import open_writer, spreadsheet
 
 TEXT = column_of("t", "text")

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.file import File
-from tasks.columns import Column
+from tasks.rows.columns import Column
 from tasks.write import FORMS, open_writer
 
 

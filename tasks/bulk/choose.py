@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from catalog.definition import Export
-from tasks.batches import Form, Rows
 from tasks.bulk import postgres, sqlite
 from tasks.connect import Source
-from tasks.read import Begun
+from tasks.rows.batches import Form, Rows
+from tasks.source.read import Begun
 
 
 def open_bulk(source: Source, export: Export, begun: Begun, form: Form) -> Rows | None:

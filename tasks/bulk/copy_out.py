@@ -24,10 +24,10 @@ from sqlalchemy.exc import DBAPIError
 
 from catalog.definition import Export
 from catalog.file import CsvOptions
-from tasks.columns import Column
 from tasks.connect import Source
-from tasks.postgres import describe, psycopg_connection, statement_text
-from tasks.read import Begun
+from tasks.rows.columns import Column
+from tasks.source.postgres import describe, psycopg_connection, statement_text
+from tasks.source.read import Begun
 
 #: The server sends a row at a time; so much of them is handed on at once.
 _CHUNK_BYTES = 1 << 18

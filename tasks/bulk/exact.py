@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.bulk.contract import Inexact
-from tasks.values import text_of
+from tasks.rows.values import text_of
 
 #: Integers beyond it have no float of their own.
 _WHOLE_FLOATS = 2**53

@@ -14,14 +14,14 @@ import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import ColumnElement, Select, Text, case, cast, func, text
 
-from tasks.batches import Form, Rows, schema_of
 from tasks.bulk.ahead import read_ahead
 from tasks.bulk.contract import met
 from tasks.bulk.exact import to_declared
-from tasks.columns import Column
 from tasks.connect import Source
-from tasks.postgres import describe, psycopg_connection, statement_text
-from tasks.read import Begun
+from tasks.rows.batches import Form, Rows, schema_of
+from tasks.rows.columns import Column
+from tasks.source.postgres import describe, psycopg_connection, statement_text
+from tasks.source.read import Begun
 
 LOCK_SECONDS = 10
 #: About as many bytes of Arrow in one batch: more takes memory and no less time.

@@ -18,13 +18,13 @@ import pyarrow as pa
 from sqlalchemy import ColumnElement, Select, case, func, literal_column
 
 from catalog.definition import Export
-from tasks.batches import Form, Rows, schema_of
 from tasks.bulk.ahead import read_ahead
 from tasks.bulk.contract import Inexact, met
 from tasks.bulk.exact import require_float_integers, to_declared
-from tasks.columns import Column
 from tasks.connect import Source
-from tasks.read import Begun
+from tasks.rows.batches import Form, Rows, schema_of
+from tasks.rows.columns import Column
+from tasks.source.read import Begun
 
 #: Rows in one batch; in the first of them the driver finds each column's type.
 _BATCH_ROWS = 10_000

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import BinaryIO, Literal
 
 from catalog.file import File
-from tasks.columns import Column
+from tasks.rows.columns import Column
 from tasks.write.columnar import ParquetWriter
 from tasks.write.compress_gzip import GzipStream
 from tasks.write.compress_zip import ZipStream

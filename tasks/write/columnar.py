@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tasks.columns import Column
+from tasks.rows.columns import Column
 
 #: Rows in one row group; the writer holds no more than this and a batch in memory.
 _ROW_GROUP = 100_000

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from catalog.errors import Code, ExportError
 from catalog.file import CsvOptions
-from tasks.columns import Column
+from tasks.rows.columns import Column
 from tasks.write.contract import Sink, Stream, bytes_of, pieces
 from tasks.write.csv_header import header_line
 from tasks.write.formulas import escaped, formulas

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tasks.columns import Column
-from tasks.values import text_of
+from tasks.rows.columns import Column
+from tasks.rows.values import text_of
 
 #: Excel keeps 15 digits of what a person enters, and shows no more of any number.
 _DIGITS = 15

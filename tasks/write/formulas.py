@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.columns import Kind
+from tasks.rows.columns import Kind
 
 #: How a text begins that is taken for one.
 BEGINS = "^[=+\\-@\t\r\n＝＋－＠]"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.columns import Column
+from tasks.rows.columns import Column
 from tasks.write.contract import Sink, Stream, bytes_of, pieces
 from tasks.write.embedded_json import are_json, on_one_line
 from tasks.write.room import Room

@@ -16,7 +16,7 @@ from xlsxwriter.exceptions import FileCreateError
 
 from catalog.errors import Code, ExportError
 from catalog.file import XLSX_ROWS
-from tasks.columns import Column
+from tasks.rows.columns import Column
 from tasks.write.excel_cells import Cell, Moment, cells_of
 
 #: Excel's own limit on a cell's text, in UTF-16 units.

@@ -15,9 +15,10 @@ import psycopg
 import sqlalchemy
 
 from catalog.windows import Bounds, instant
-from tasks import deliver, frontier, snapshot
+from tasks import deliver
 from tasks.ledger import allot
 from tasks.publish import local
+from tasks.source import frontier, snapshot
 
 
 def witness_off() -> None:

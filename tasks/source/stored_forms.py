@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from catalog.definition import Export
 from catalog.windows import Bounds
-from tasks.columns import Column
 from tasks.connect import Source
-from tasks.query import DAY, CursorRange, cursor_forms
-from tasks.relation import qualified
+from tasks.rows.columns import Column
+from tasks.source.query import DAY, CursorRange, cursor_forms
+from tasks.source.relation import qualified
 
 #: No clock of the world is further behind UTC: what it shows sorts no further below its time.
 _BEHIND = timedelta(hours=12)

@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from tasks.columns import table_columns
 from tasks.connect import Source
-from tasks.query import require_column
+from tasks.rows.columns import table_columns
+from tasks.source.query import require_column
 
 # Partitions and inheriting tables hold rows of their own: all of them count, and their files change one by one.
 _ASK = text("""

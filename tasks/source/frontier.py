@@ -15,12 +15,12 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds, Frontier, Window, instant
 from tasks.connect import Source
-from tasks.cursor import floored, fraction_digits
-from tasks.holders import Holder, held_by, held_too_long, holder_of, oldest, open_transactions
-from tasks.read import cursor_column, cursor_range, source_columns
-from tasks.relation import Identity, qualified, refuse_without_xids, relation_of
-from tasks.replaced import refuse_other, rewound, rewritten
-from tasks.snapshot import refuse_wrapped
+from tasks.source.cursor import floored, fraction_digits
+from tasks.source.holders import Holder, held_by, held_too_long, holder_of, oldest, open_transactions
+from tasks.source.read import cursor_column, cursor_range, source_columns
+from tasks.source.relation import Identity, qualified, refuse_without_xids, relation_of
+from tasks.source.replaced import refuse_other, rewound, rewritten
+from tasks.source.snapshot import refuse_wrapped
 
 _SNAPSHOT = text("""
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS high, statement_timestamp() AS now,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from catalog.definition import Export
 from catalog.windows import Bounds
 from tasks.connect import Source
-from tasks.query import count_in_ranges
-from tasks.read import cursor_ranges, source_columns
+from tasks.source.query import count_in_ranges
+from tasks.source.read import cursor_ranges, source_columns
 
 #: Databases limit how many columns and values a statement may have.
 _SPANS_A_STATEMENT = 200

@@ -18,13 +18,13 @@ from sqlalchemy import inspect
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds, Window, instant
-from tasks.columns import Column
 from tasks.connect import Source
 from tasks.ledger import Findings, Ledger
 from tasks.ledger.memory import Earlier, Memory, memory_before
-from tasks.query import CursorRange, count_in_ranges, require_column, select_keys
-from tasks.read import LateRows, cursor_ranges
-from tasks.values import text_of
+from tasks.rows.columns import Column
+from tasks.rows.values import text_of
+from tasks.source.query import CursorRange, count_in_ranges, require_column, select_keys
+from tasks.source.read import LateRows, cursor_ranges
 
 _SPANS_A_STATEMENT = 50
 

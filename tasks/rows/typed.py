@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from catalog.errors import Code, ExportError
-from tasks.columns import Column
-from tasks.values import text_of
+from tasks.rows.columns import Column
+from tasks.rows.values import text_of
 
 
 def to_array(values: Sequence[Any], column: Column, rows_before: int) -> pa.Array:

@@ -12,10 +12,10 @@ from sqlalchemy import inspect
 from catalog.cursor import Cursor
 from catalog.definition import Export
 from catalog.errors import ExportError
-from tasks.columns import Column
 from tasks.connect import Source
-from tasks.indexes import lacks_cursor_index
-from tasks.read import verify
+from tasks.rows.columns import Column
+from tasks.source.indexes import lacks_cursor_index
+from tasks.source.read import verify
 
 _OF_THE_SERVER = {"information_schema", "mysql", "performance_schema", "sys"}
 #: How columns are called that say when a row was last changed, the surest first.

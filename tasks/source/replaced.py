@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from tasks.relation import Identity
+from tasks.source.relation import Identity
 
 _NAMES = {"system": "the server", "timeline": "the timeline", "database": "the database", "table": "the table"}
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
-from tasks.columns import Column
-from tasks.query import CursorRange
+from tasks.rows.columns import Column
+from tasks.source.query import CursorRange
 
 #: A date or timestamp as SQLite stores it in a text.
 _STORED = re.compile(r"\d{4}-\d\d-\d\d(?:(?P<separator>[ T])\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?P<zone>Z|[+-]\d\d:?\d\d)?)?")

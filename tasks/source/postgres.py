@@ -11,8 +11,8 @@ from psycopg import Connection as PsycopgConnection
 from psycopg.adapt import Loader
 from sqlalchemy import Connection, CursorResult, Select
 
-from tasks.columns import Column, column_of
-from tasks.values import text_of
+from tasks.rows.columns import Column, column_of
+from tasks.rows.values import text_of
 
 #: What psycopg turns into a Python value that holds it exactly; everything else stays the server's text,
 #: dates and times too: they may be infinite, or before the year 1 and after 9999.

@@ -1,6 +1,6 @@
 """Rows out of a database, as a stream of Arrow batches that hold exactly what the database holds.
 
-In the text form every cell is the canonical text of `tasks.values`; in the typed form columns have real types.
+In the text form every cell is the canonical text of `tasks.rows.values`; in the typed form columns have real types.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from sqlalchemy import CursorResult, Select
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
-from tasks.batches import Form, Rows, after, batches_of
-from tasks.columns import Column, guessed, refuse_twins, table_columns
 from tasks.connect import Source
-from tasks.cursor import fraction_digits, stored_range, typed_range, xid_range
-from tasks.postgres import describe, prepare_reading
-from tasks.query import (
+from tasks.rows.batches import Form, Rows, after, batches_of
+from tasks.rows.columns import Column, guessed, refuse_twins, table_columns
+from tasks.source.cursor import fraction_digits, stored_range, typed_range, xid_range
+from tasks.source.postgres import describe, prepare_reading
+from tasks.source.query import (
     CursorRange,
     build_select,
     count_null_cursors,
@@ -30,10 +30,10 @@ from tasks.query import (
     require_column,
     select_with_keys,
 )
-from tasks.ranges import extent_of
-from tasks.relation import refuse_without_xids
-from tasks.snapshot import refuse_older_snapshot
-from tasks.stored_forms import forms_of
+from tasks.source.ranges import extent_of
+from tasks.source.relation import refuse_without_xids
+from tasks.source.snapshot import refuse_older_snapshot
+from tasks.source.stored_forms import forms_of
 
 #: Rows in one batch: large enough that the work per batch vanishes, small enough that memory stays flat.
 _BATCH = 10_000
@@ -158,13 +158,13 @@ def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
     """The columns of the export's table, or of its query."""
     # The parser is imported for SQL that a person wrote: most exports have none.
     if export.where is not None:
-        from tasks.statement import refuse_where
+        from tasks.source.statement import refuse_where
 
         refuse_where(export.where, source.dialect)
     if export.table is not None:
         return table_columns(source.connection, export.table)
     assert export.query is not None, "a definition has a table or a query"
-    from tasks.statement import refuse_query
+    from tasks.source.statement import refuse_query
 
     refuse_query(export.query, source.dialect)
     with source.connection.execute(describe_query(export.query)) as result:

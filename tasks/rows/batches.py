@@ -1,5 +1,7 @@
-"""Rows of Python values as Arrow batches: in the text form every cell is the canonical text of `tasks.values`; in the
-typed form columns have real types."""
+"""Rows of Python values as Arrow batches.
+
+In the text form every cell is the canonical text of `tasks.rows.values`; in the typed form columns have real types.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from tasks.columns import Column
-from tasks.typed import to_array
-from tasks.values import text_of
+from tasks.rows.columns import Column
+from tasks.rows.typed import to_array
+from tasks.rows.values import text_of
 
 Form = Literal["text", "typed"]
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.suggest import did_you_mean
-from tasks.columns import Column, Xid8
+from tasks.rows.columns import Column, Xid8
 
 #: How a text begins that sorts by time, as SQLite's GLOB has it.
 DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"

@@ -14,7 +14,7 @@ from sqlalchemy import Select, literal_column, text
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from tasks.connect import Source
-from tasks.relation import KINDS, qualified
+from tasks.source.relation import KINDS, qualified
 
 #: `pg_class.relkind` of what has blocks of its own, and of what is made of such.
 _WITH_BLOCKS = {"r", "m", "p"}

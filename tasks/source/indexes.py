@@ -10,7 +10,7 @@ from sqlalchemy.exc import SAWarning
 
 from catalog.definition import Export
 from tasks.connect import Source
-from tasks.relation import qualified
+from tasks.source.relation import qualified
 
 # Each table that holds rows needs one: partitions may have indexes that their parent lacks. One that is invalid is
 # never used, one with a predicate holds some rows, and an expression in the first place has the number 0.

@@ -1,0 +1,1 @@
+"""A database as a source: how far it is settled, what is in the window, and its rows as they are."""
