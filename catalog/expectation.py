@@ -11,11 +11,11 @@ from catalog.schedule import occurrences
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A file is to be there `at`, of a run since `day`, of which the first comes `due`; all in the export's zone."""
+    """A file of `day` is to be there `at`, of a run that comes due since `since`; all in the export's zone."""
 
     export: Export
     day: datetime
-    due: datetime
+    since: datetime
     at: datetime
 
     @property
@@ -42,9 +42,9 @@ def deadline_before(
     day = datetime.combine(at.date(), time.min, zone)
     if at <= expected_since:
         return None
-    begin = max(day - timedelta(minutes=1), scheduled_since.astimezone(zone))
-    due = next(occurrences(export.schedule.cron, zone, begin), None)
-    return Deadline(export, day, due, at) if due is not None and due <= at else None
+    since = max(day, scheduled_since.astimezone(zone))
+    due = next(occurrences(export.schedule.cron, zone, since - timedelta(microseconds=1)), None)
+    return Deadline(export, day, since, at) if due is not None and due <= at else None
 
 
 def is_late(deadline: Deadline, delivered_at: datetime | None) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, takewhile
+from heapq import merge
+from itertools import groupby, pairwise, takewhile
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -13,6 +14,8 @@ from cronsim import CronSim, CronSimError
 from catalog.suggest import did_you_mean
 
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+#: Prefect does not know the first two, and takes a range of one value for all values.
+_NOT_FOR_PREFECT = re.compile(r"\b([0-7]L|LW|(?P<one>\w+)-(?P=one))\b", re.IGNORECASE)
 
 
 def check_timezone(name: str) -> None:
@@ -25,13 +28,15 @@ def check_timezone(name: str) -> None:
 
 
 def check_cron(expression: str) -> None:
-    """Raises ValueError when `expression` is not five cron fields that ever come true."""
+    """Raises ValueError when `expression` is not five cron fields that ever come true, and that Prefect reads so."""
     if len(expression.split()) != 5:
         raise ValueError(f"{expression!r} is no cron expression: it has five fields, as in `0 2 * * *`")
     try:
         CronSim(expression, datetime(2026, 1, 1))
     except CronSimError as error:
         raise ValueError(f"{expression!r} is no cron expression: {error}") from None
+    if found := _NOT_FOR_PREFECT.search(expression):
+        raise ValueError(f"{expression!r} cannot be used: Prefect does not read {found[0]} as cron does")
 
 
 def check_clock(value: str) -> None:
@@ -48,7 +53,14 @@ def earliest_clock(cron: str) -> str:
 
 def occurrences(cron: str, timezone: ZoneInfo, after: datetime) -> Iterator[datetime]:
     """The moments after `after` at which the schedule comes due, endlessly, in its own zone."""
-    yield from CronSim(cron, after.astimezone(timezone))
+    begin, (minute, hour, day, month, weekday) = after.astimezone(timezone), cron.split()
+    if "*" in (day, weekday) or "*" not in day[0] + weekday[0]:
+        yield from CronSim(cron, begin)
+        return
+    # Prefect runs on the days of either field; where one begins with `*`, CronSim on those of both.
+    each = (CronSim(f"{minute} {hour} {days}", begin) for days in (f"{day} {month} *", f"* {month} {weekday}"))
+    for _, same in groupby(merge(*each, key=datetime.timestamp), key=datetime.timestamp):
+        yield next(same)
 
 
 def slots_within(

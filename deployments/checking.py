@@ -6,7 +6,7 @@ Neither needs Prefect, unless a connection refers to one of its Secret blocks.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from catalog.errors import Code, ExportError
 from catalog.load import Catalog, Problem
 from catalog.naming import NameFields, fill_part, render, render_folder
 from catalog.windows import Bounds, instant, next_bounds
+from catalog.yaml_file import line_of, shown
 from deployments.custom_refusals import refuse_custom
 from flows.custom_code import refuse_broken, transform_of
 from flows.report import secret_block
@@ -54,7 +55,7 @@ def check(catalog: Catalog, ids: Iterable[str] | None = None, *, activating: boo
     problems = check_catalog(catalog, datetime.now(UTC), activating=activating, ids=wanted)
     for export in catalog.exports.values():
         if wanted is None or export.id in wanted:
-            problems += _ask(catalog, export)
+            problems += [_placed(catalog, export, problem) for problem in _ask(catalog, export)]
     return [problem for problem in problems if wanted is None or problem.export in wanted]
 
 
@@ -63,6 +64,14 @@ def refuse_problems(catalog: Catalog, export: Export, *, activating: bool) -> No
     for problem in check(catalog, [export.id], activating=activating):
         if problem.severity == "error":
             raise problem.as_error()
+
+
+def _placed(catalog: Catalog, export: Export, problem: Problem) -> Problem:
+    """The finding with its place in the YAML, which a database cannot know."""
+    if problem.file is not None:
+        return problem
+    path = catalog.folder / "exports" / f"{export.id}.yaml"
+    return replace(problem, file=shown(path), line=line_of(path, problem.key.split(".")) if problem.key else None)
 
 
 def _ask(catalog: Catalog, export: Export) -> list[Problem]:

@@ -108,9 +108,9 @@ def _came_due(client: SyncPrefectClient, deployment: DeploymentResponse, deadlin
     """Whether Prefect had a run of the schedule for the deadline.
 
     It makes them days ahead. Pausing a deployment, of which no schedule tells, deletes those that wait, and resuming
-    it makes only those to come.
+    it makes only those to come. Where the clocks skip its hour, a run is up to an hour away from when cron has it.
     """
-    span = FlowRunFilterExpectedStartTime(after_=deadline.due, before_=deadline.at)
+    span = FlowRunFilterExpectedStartTime(after_=deadline.since, before_=deadline.at)
     runs = client.read_flow_runs(
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
         flow_run_filter=FlowRunFilter(expected_start_time=span, tags=FlowRunFilterTags(all_=[_BY_SCHEDULE])),

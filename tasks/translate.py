@@ -47,6 +47,8 @@ _BY_WORDS: list[tuple[str, Code]] = [
     (r"syntax error|error in your sql syntax|near \"", Code.SQL_ERROR),
     (r"could not decode to utf-8", Code.VALUE_UNENCODABLE),
     (r"password authentication failed|access denied|no password supplied|authentication|pg_hba", Code.SOURCE_AUTH),
+    # So SQLite calls what stands before the dot of a table's name; MySQL's has other quotes.
+    (r"unknown database [^']", Code.COLUMN_MISSING),
     (r'role ".*" does not exist|database ".*" does not exist|unknown database', Code.SOURCE_AUTH),
     (r"attempt to write a readonly|readonly database|read-only", Code.QUERY_INVALID),
     (r"only execute one statement", Code.QUERY_INVALID),

@@ -116,6 +116,16 @@ def test_a_problem_in_the_yaml_names_file_line_and_key(workshop: Workshop) -> No
     assert (problem["file"], problem["line"], problem["key"]) == ("exports/orders.yaml", 8, "file.formt")
 
 
+def test_a_problem_that_the_database_knows_names_the_file_and_line_too(workshop: Workshop) -> None:
+    workshop.sqlite()
+    for export_id, keys in {"fine": {}, "gone": {"table": "orderz"}, "old": {"columns": ["id", "totel"]}}.items():
+        workshop.export(export_id, file={"name": f"{export_id}.csv"}, **keys)
+    found = [(each["file"], each["line"], each["key"]) for each in workshop.json("check", exit_code=1)]
+    assert found == [("exports/gone.yaml", 4, "table"), ("exports/old.yaml", 8, "columns")]
+    said = workshop.run("check", exit_code=1).stdout
+    assert "error: COLUMN_MISSING: exports/gone.yaml:4: there is no table 'orderz'" in said
+
+
 @pytest.mark.parametrize(
     ("content", "code", "message"),
     [

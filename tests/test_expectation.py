@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from plain_run import run_plainly
+from prefect.server.schemas.schedules import CronSchedule
 from workshop import Workshop
 
 from catalog.definition import Export
@@ -66,6 +68,15 @@ def test_days_on_which_a_run_comes_before_the_deadline_count(cron: str, now: str
     found = deadline_before(expecting(cron), local(now), scheduled_since=LONG_AGO, expected_since=LONG_AGO)
     assert (found and found.at) == (local(deadline) if deadline else None)
     assert found is None or found.day == local(deadline or "").replace(hour=0)
+
+
+@pytest.mark.parametrize("cron", [NIGHTLY, "30 2 * * *", "0 3 * * *"])
+@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
+def test_the_run_of_a_night_in_which_the_clocks_change_counts_wherever_prefect_has_it(cron: str, day: str) -> None:
+    found = deadline_before(expecting(cron), local(f"{day}T07:00"), scheduled_since=LONG_AGO, expected_since=LONG_AGO)
+    runs = CronSchedule(cron=cron, timezone="Europe/Brussels").get_dates(n=1, start=local(f"{day}T00:00"))
+    (run,) = asyncio.run(runs)
+    assert found is not None and found.since.timestamp() <= run.timestamp() <= found.at.timestamp()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
@@ -14,7 +15,7 @@ from sqlalchemy import inspect
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import CompileError, NoSuchTableError
+from sqlalchemy.exc import CompileError, NoSuchTableError, SAWarning
 from sqlalchemy.types import UserDefinedType
 
 from catalog.errors import Code, ExportError
@@ -131,7 +132,10 @@ def table_columns(connection: Connection, table: str) -> tuple[Column, ...]:
     schema, _, name = table.rpartition(".")
     inspector = inspect(connection)
     try:
-        columns = inspector.get_columns(name, schema=schema or None)
+        with warnings.catch_warnings():
+            # It warns of types that it does not know, which are text here.
+            warnings.simplefilter("ignore", SAWarning)
+            columns = inspector.get_columns(name, schema=schema or None)
     except NoSuchTableError:
         columns = []
     if not columns:

@@ -72,9 +72,10 @@ def _is_rewritten(source: Source, export: Export, low: int) -> bool:
     if export.cursor.column is not None:
         # A rewrite does not touch the values of a column.
         return False
-    name = qualified(source, export.table)
-    statement = f"SELECT EXISTS (SELECT FROM {name}), EXISTS (SELECT FROM {name} WHERE xmin::text::bigint < :low)"
-    has_rows, has_old = source.connection.execute(text(statement.replace("::", r"\:\:")), {"low": low}).one()
+    name = qualified(export.table).replace(":", r"\:")
+    older = "CAST(CAST(xmin AS text) AS bigint) < :low"
+    statement = f"SELECT EXISTS (SELECT FROM {name}), EXISTS (SELECT FROM {name} WHERE {older})"
+    has_rows, has_old = source.connection.execute(text(statement), {"low": low}).one()
     return bool(has_rows and not has_old)
 
 

@@ -40,7 +40,7 @@ def lacks_cursor_index(source: Source, export: Export) -> bool:
     if export.table is None or export.cursor is None or export.cursor.column is None:
         return False
     if source.dialect == "postgresql":
-        names = {"name": qualified(source, export.table), "column": export.cursor.column}
+        names = {"name": qualified(export.table), "column": export.cursor.column}
         return source.connection.execute(_POSTGRES, names).scalar() is False
     if source.dialect in _INSPECTED:
         schema, _, name = export.table.rpartition(".")

@@ -72,7 +72,7 @@ def extent_of(source: Source, export: Export) -> Extent:
     assert export.table is not None, "partitions are read from a table"
     if source.dialect != "postgresql":
         raise _unsupported(export, f"{source.name} is no PostgreSQL ({source.dialect})")
-    found = source.connection.execute(_ASK, {"name": qualified(source, export.table)}).all()
+    found = source.connection.execute(_ASK, {"name": qualified(export.table)}).all()
     if other := [kind for _, kind, _ in found if kind not in _WITH_BLOCKS]:
         raise _unsupported(export, f"{export.table} is, or has for a partition, a {KINDS.get(other[0], 'relation')}")
     return Extent(tuple(oid for oid, _, _ in found), max((blocks for _, _, blocks in found), default=0))

@@ -83,7 +83,7 @@ def relation_of(source: Source, export: Export) -> Relation:
     Raises ExportError COLUMN_MISSING when there is no such table.
     """
     column = export.cursor.column if export.cursor else None
-    name = None if export.table is None else qualified(source, export.table)
+    name = None if export.table is None else qualified(export.table)
     found: dict[str, Any] = dict(source.connection.execute(_ASK, {"name": name, "column": column}).mappings().one())
     if export.table is not None and found["table"] is None:
         # It knows the nearest name.
@@ -92,11 +92,11 @@ def relation_of(source: Source, export: Export) -> Relation:
     return Relation(Identity(**found), kind, kinds or "", column_type)
 
 
-def qualified(source: Source, table: str) -> str:
-    """`table` or `schema.table`, quoted as SQL wants it."""
-    quote = source.connection.dialect.identifier_preparer.quote_identifier
-    schema, _, name = table.rpartition(".")
-    return f"{quote(schema)}.{quote(name)}" if schema else quote(name)
+def qualified(table: str) -> str:
+    """`table` or `schema.table`, quoted as PostgreSQL and SQLite want it."""
+    # SQLAlchemy's own quoting doubles each `%`, for texts that go through a driver's placeholders.
+    quoted = ['"' + part.replace('"', '""') + '"' for part in table.rpartition(".") if part not in ("", ".")]
+    return ".".join(quoted)
 
 
 def refuse_without_xids(source: Source, export: Export) -> Relation:

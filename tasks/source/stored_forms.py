@@ -64,7 +64,7 @@ def _is_indexed(source: Source, export: Export) -> bool:
 def _sql(source: Source, export: Export, pattern: str) -> str:
     assert export.table is not None and export.cursor is not None and export.cursor.column is not None, "both are named"
     quote = source.connection.dialect.identifier_preparer.quote_identifier
-    return pattern.format(table=qualified(source, export.table), column=quote(export.cursor.column), day=DAY)
+    return pattern.format(table=qualified(export.table), column=quote(export.cursor.column), day=DAY)
 
 
 def _days(bounds: Bounds) -> CursorRange:
