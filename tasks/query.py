@@ -19,6 +19,7 @@ from sqlalchemy import (
     column,
     func,
     literal_column,
+    or_,
     select,
     table,
     text,
@@ -92,10 +93,17 @@ def count_in_ranges(export: Export, columns: Sequence[Column], ranges: Sequence[
     return _filtered(select(*counts), export, names, _range(export, names, whole))
 
 
-def count_null_cursors(export: Export, columns: Sequence[Column]) -> Select[Any]:
-    """The statement that counts rows whose cursor is NULL, within `where`."""
+def count_strays(export: Export, columns: Sequence[Column], beyond: Any, *, as_text: bool) -> Select[Any]:
+    """The statement that counts rows whose cursor is NULL, and those where it is larger than `beyond` (None: none).
+
+    The third column is the largest cursor; `as_text` lets the database write it.
+    """
     names = [found.name for found in columns]
-    return _filtered(select(func.count()), export, names, [_cursor_column(export, names).is_(None)])
+    stamped = _cursor_column(export, names)
+    largest = func.max(stamped)
+    counts = [func.count() - func.count(stamped), func.count(stamped), cast(largest, Text) if as_text else largest]
+    missed = [stamped.is_(None)] + ([] if beyond is None else [stamped > bindparam("beyond", beyond)])
+    return _filtered(select(*counts), export, names, [or_(*missed)])
 
 
 def describe_cursor(export: Export, columns: Sequence[Column]) -> Select[Any]:
