@@ -19,6 +19,7 @@ from sqlalchemy import (
     column,
     func,
     literal_column,
+    null,
     or_,
     select,
     table,
@@ -96,14 +97,16 @@ def count_in_ranges(export: Export, columns: Sequence[Column], ranges: Sequence[
 def count_strays(export: Export, columns: Sequence[Column], beyond: Any, *, as_text: bool) -> Select[Any]:
     """The statement that counts rows whose cursor is NULL, and those where it is larger than `beyond` (None: none).
 
-    The third column is the largest cursor; `as_text` lets the database write it.
+    The third column is the largest cursor of these; `as_text` lets the database write it.
     """
     names = [found.name for found in columns]
     stamped = _cursor_column(export, names)
-    largest = func.max(stamped)
-    counts = [func.count() - func.count(stamped), func.count(stamped), cast(largest, Text) if as_text else largest]
-    missed = [stamped.is_(None)] + ([] if beyond is None else [stamped > bindparam("beyond", beyond)])
-    return _filtered(select(*counts), export, names, [or_(*missed)])
+    counts, missing = [func.count() - func.count(stamped), func.count(stamped)], stamped.is_(None)
+    if beyond is None:
+        # Without max(): before PostgreSQL 15 there is none of an xid8.
+        return _filtered(select(*counts, null()), export, names, [missing])
+    largest = cast(func.max(stamped), Text) if as_text else func.max(stamped)
+    return _filtered(select(*counts, largest), export, names, [or_(missing, stamped > bindparam("beyond", beyond))])
 
 
 def describe_cursor(export: Export, columns: Sequence[Column]) -> Select[Any]:
