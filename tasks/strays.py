@@ -75,5 +75,5 @@ def _looks_ahead(source: Source, export: Export, cursor: Cursor) -> bool:
 
 
 def _ahead(source: Source, bounds: Bounds) -> str:
-    ahead = now_of(source) + _ROOM
-    return instant(ahead if bounds.until is None else max(ahead, bounds.until))
+    assert bounds.high is not None, "an incremental window has an upper bound"
+    return max(instant(now_of(source) + _ROOM), bounds.high)
