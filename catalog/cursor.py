@@ -12,6 +12,8 @@ from catalog.model import Frozen, Text, invalid
 
 _LOOKBACK = timedelta(minutes=15)
 _LAG_ONLY = {"lag", "lookback", "key"}
+#: What does not apply to each mode.
+_FOREIGN = {"lag": {"max_hold"}, "guarded": _LAG_ONLY, "xid": {*_LAG_ONLY, "future"}}
 
 
 class Cursor(Frozen):
@@ -33,6 +35,9 @@ class Cursor(Frozen):
     """Where the first window begins; without it, at the beginning of the table."""
     nulls: Literal["fail", "skip"] = "fail"
     """What happens to rows whose cursor column is NULL: stop, or leave them out and count them."""
+    future: Literal["warn", "fail", "ignore"] = "warn"
+    """In modes `lag` and `guarded`, what happens when rows have a cursor in the future, and so are in no file before
+    that time: a warning that counts them, a run that fails, or nothing."""
 
     @model_validator(mode="before")
     @classmethod
@@ -55,7 +60,7 @@ class Cursor(Frozen):
             raise invalid(f"mode `{self.mode}` needs `column`: the one that says when a row was last changed")
         if self.mode == "xid" and self.start is not None:
             raise invalid("`start` is a moment, and mode `xid` has none: leave it out, or activate with --since now")
-        foreign = self.model_fields_set & ({"max_hold"} if self.mode == "lag" else _LAG_ONLY)
+        foreign = self.model_fields_set & _FOREIGN[self.mode]
         if foreign:
             raise invalid(f"`{min(foreign)}` does not apply to mode `{self.mode}`")
         if self.lookback and self.lookback < self.lag:

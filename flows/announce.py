@@ -81,7 +81,7 @@ def _announce_own(
 
 def _is_first(ledger: Ledger, export: Export, run_id: str, attempt: int) -> bool:
     """Whether nobody has told how this attempt of the run ended: it may be found dead from several sides."""
-    return ledger.tell_once(export.id, f"ended {run_id} {attempt}")
+    return ledger.record_told(export.id, f"ended {run_id} {attempt}")
 
 
 def _announce(

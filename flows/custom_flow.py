@@ -14,7 +14,7 @@ from catalog.errors import Code, ExportError
 from flows.custom_code import written_flow
 from flows.report import failed
 from flows.run import run
-from tasks.hand_written import HandWritten
+from tasks.hand_written import HandWritten, unawaited
 
 
 def custom_flow(export_id: str) -> Flow[..., Any]:
@@ -29,7 +29,7 @@ def custom_flow(export_id: str) -> Flow[..., Any]:
     def end_in_a_state(*args: Any, **kwargs: Any) -> State[Any]:
         try:
             with author.at_work():
-                state = written.fn(*args, **kwargs)
+                state = unawaited(written.fn(*args, **kwargs))
         except ExportError as error:
             return failed(error)
         return state if isinstance(state, State) else failed(_returns_no_state(export_id, state))

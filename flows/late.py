@@ -57,16 +57,19 @@ class Lateness:
 def tell_of_late(ledger: Ledger, tag: str, now: datetime) -> list[Lateness]:
     """Tell of every active export of the project with that tag whose file is late, and of which nobody told that day.
 
-    Whom `report` names is told whatever its `on`, and Prefect by an event. Raises ExportError LEDGER_UNREACHABLE.
+    Whom `report` names is told whatever its `on`, and Prefect by an event; twice, where telling was cut short. Raises
+    ExportError LEDGER_UNREACHABLE.
     """
     found: list[Lateness] = []
     with get_client(sync_client=True) as client:
         for deployment in _expecting(client, tag):
             late = _late(client, ledger, deployment, now)
             if late is not None:
-                deadline = late.deadline
-                if ledger.tell_once(deadline.export.id, f"late {deadline.export.id} {deadline.at.date()}"):
+                export_id, day = late.deadline.export.id, late.deadline.at.date()
+                if not ledger.was_told(what := f"late {export_id} {day}"):
                     _tell(late)
+                    # Not before: who dies between the two tells twice, and not never.
+                    ledger.record_told(export_id, what)
                     found.append(late)
     return found
 

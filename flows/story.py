@@ -24,6 +24,8 @@ from tasks.sidecars import write_again
 
 #: States in which every byte is at the target.
 _SENT = (State.PUBLISHING, State.AMBIGUOUS)
+#: What the definition itself makes an error of.
+_AS_DEFINED = (Code.CURSOR_NULL, Code.CURSOR_IN_FUTURE)
 
 
 class Progress(Protocol):
@@ -217,7 +219,8 @@ class Story:
     def _corrects(self, earlier: Export, error: ExportError) -> bool:
         # A window keeps its definition, but one that can never be read with it would stop the export for ever.
         edited = self.export.hash != earlier.hash and self.export.source_key == earlier.source_key
-        return error.code.remedy is Remedy.EDIT and edited and _is_customised_as(self.export, earlier)
+        by_definition = error.code.remedy is Remedy.EDIT or error.code in _AS_DEFINED
+        return by_definition and edited and _is_customised_as(self.export, earlier)
 
     def _with_the_way_out(self, error: ExportError, window: Window) -> ExportError:
         """The error, with a hint that helps where an edit would not: a window keeps the definition it began with."""
@@ -271,6 +274,8 @@ def remarks(findings: Findings) -> list[str]:
     """What an extraction found beside its rows, one sentence each."""
     said = {
         f"{findings.null_cursors:,} rows without cursor were left out": findings.null_cursors,
+        f"{Code.CURSOR_IN_FUTURE}: {findings.future:,} rows have a cursor in the future, up to {findings.latest}, and "
+        "are in no file before then; correct them, or set `cursor.future: ignore` if they are meant": findings.future,
         f"{findings.late:,} of the rows came after an earlier window was read": findings.late,
         f"{Code.LATE_ROWS}: {findings.missed:,} rows came later than the lookback and are in no file; "
         "make cursor.lookback longer, and send them with `exports backfill`": findings.missed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from catalog.connections import Database
@@ -82,8 +82,8 @@ def extract(
             assert submit is not None, "somebody has to begin what is done at the same time"
             files = Partitions(source, export, database, lookup, begun, late_rows, parts).read_all(submit)
         rows_read = reshape.rows_read if reshape else parts.rows
-        nulls = begun.null_cursors
-        return files, late.findings(rows_read, nulls, window.id) if late else Findings(null_cursors=nulls)
+        findings, strays = late.findings(rows_read, window.id) if late else Findings(), begun.strays
+        return files, replace(findings, null_cursors=strays.nulls, future=strays.future, latest=strays.latest)
 
     return _into_spool(export, window, lookup, on_progress, load, read)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -21,7 +21,7 @@ import pyarrow as pa
 from sqlalchemy import text
 
 from tasks.connect import Source
-from tasks.hand_written import Asked, Frames, HandWritten
+from tasks.hand_written import Asked, Frames, HandWritten, unawaited
 from tasks.rows.columns import Column, Kind, guessed, refuse_twins
 from tasks.rows.values import text_of
 from tasks.source.postgres import describe, prepare_reading, with_moments
@@ -39,6 +39,7 @@ _DTYPES: list[tuple[Callable[[Any], bool], Kind, pa.DataType]] = [
     (pd.api.types.is_datetime64_dtype, "temporal", pa.timestamp("us")),
 ]
 _END = object()
+_NO_ASYNC = "what is written with `async def` cannot"
 #: What databases give; anything else is written as it calls itself.
 _OF_DRIVERS = (str, int, float, Decimal, date, time, timedelta, bytes, bytearray, memoryview)
 #: Types that need no second look.
@@ -78,7 +79,10 @@ def guarded(write: Frames, source: Source, author: HandWritten) -> Generator[pd.
     """What hand-written code gives of the database; what it raises is an ExportError."""
     asked = Asked(source)
     with author.at_work(asked):
-        made = iter(write(source))
+        given = unawaited(write(source))
+        if not isinstance(given, Iterable):
+            raise author.failed(f"gave a {type(given).__name__}, and no DataFrames", f"let it yield them; {_NO_ASYNC}")
+        made = iter(given)
     while True:
         with author.at_work(asked):
             frame = next(made, _END)
@@ -146,7 +150,9 @@ def _refuse_other_names(frame: Any, wanted: Sequence[str], author: HandWritten) 
 
 def _names(frame: Any, author: HandWritten) -> list[str]:
     if not isinstance(frame, pd.DataFrame):
-        raise author.failed(f"gave a {type(frame).__name__}, not a DataFrame", "let it return the DataFrame")
+        raise author.failed(
+            f"gave a {type(frame).__name__}, not a DataFrame", f"let it return the DataFrame; {_NO_ASYNC}"
+        )
     names = list(frame.columns)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise author.failed("gave a column whose name is no text, or none at all", "name its columns")

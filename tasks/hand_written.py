@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import event
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Transform: TypeAlias = "Callable[[pd.DataFrame], pd.DataFrame]"
 #: What a custom export's flow has: the rows to write, DataFrame by DataFrame, out of its open database.
 Frames: TypeAlias = "Callable[[Source], Iterator[pd.DataFrame]]"
+T = TypeVar("T")
 #: Where such code lives, as a package.
 CUSTOM = "flows.custom"
 
@@ -84,6 +86,13 @@ class HandWritten:
     def failed(self, what: str, hint: str) -> ExportError:
         """The error that it did something, in words that follow its name."""
         return ExportError(self.code, f"{self.name} {what}", hint)
+
+
+def unawaited(given: T) -> T:
+    """What such code gave, as it is; what an `async def` gave is closed, so that Python does not complain beside us."""
+    if inspect.iscoroutine(given):
+        given.close()
+    return given
 
 
 def line_of(error: BaseException) -> str | None:

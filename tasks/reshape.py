@@ -13,7 +13,7 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.suggest import did_you_mean
 from tasks.frames import frame_of, rows_of
-from tasks.hand_written import HandWritten, Transform
+from tasks.hand_written import HandWritten, Transform, unawaited
 from tasks.rows.columns import Column
 
 
@@ -55,7 +55,7 @@ class Reshape:
 
     def _transformed(self, batch: pd.DataFrame) -> pd.DataFrame:
         with self.author.at_work():
-            return batch if self.transform is None else self.transform(batch)
+            return batch if self.transform is None else unawaited(self.transform(batch))
 
     def _in_order(self, names: Iterable[str]) -> Sequence[str]:
         known, wanted = list(names), self.export.column_order or ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 from datetime import UTC, datetime
@@ -138,7 +139,7 @@ FAILING = {
         "raised OperationalError at flows/custom/{id}.py:12",
     ),
     "no DataFrame": ("yield [1, 2]", "CUSTOM_FAILED", "gave a list, not a DataFrame"),
-    "nothing at all": ("return None", "CUSTOM_FAILED", "TypeError"),
+    "nothing at all": ("return None", "CUSTOM_FAILED", "gave a NoneType, and no DataFrames"),
     "other columns": (
         "yield pd.DataFrame({'a': [1]})\nyield pd.DataFrame({'b': [1]})",
         "CUSTOM_FAILED",
@@ -240,6 +241,31 @@ def test_a_flow_that_does_not_return_what_deliver_gives_is_no_success(
     report = json.loads(result.stdout)
     assert report["error_code"] == code, report
     assert said.format(id=own, line=line) in report["error_message"] and "Anaïs" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("plain", "asynchronous", "said"),
+    [
+        ("def rows(", "async def rows(", ":rows gave a coroutine, and no DataFrames"),
+        (RETURN, "async def later(): pass\n    return later()", "returned a coroutine, and not what `deliver` gives"),
+    ],
+    ids=["rows", "flow"],
+)
+def test_what_is_asynchronous_is_refused_by_us_alone(
+    prefect: Workshop,
+    custom_modules: CustomModules,
+    own: str,
+    recwarn: pytest.WarningsRecorder,
+    plain: str,
+    asynchronous: str,
+    said: str,
+) -> None:
+    custom_modules.flow(own, "return frames(source, 'SELECT 1 AS id')")
+    text = (custom_modules.folder / f"{own}.py").read_text()
+    custom_modules.write(own, text.replace(plain, asynchronous))
+    assert said in prefect.json("run", own, exit_code=1)["error_message"]
+    gc.collect()
+    assert [warning for warning in recwarn if "never awaited" in str(warning.message)] == []
 
 
 def test_a_flow_without_annotations_runs_as_any_other(

@@ -182,6 +182,16 @@ def test_nothing_is_left_open_by_a_function_that_gives_no_rows(
     assert "gave a generator, not a DataFrame" in said and "closed database" not in caplog.text
 
 
+def test_an_asynchronous_function_is_refused_by_us_alone(
+    workshop: Workshop, module: str, custom_modules: CustomModules, recwarn: pytest.WarningsRecorder
+) -> None:
+    custom_modules.write(module, "async def upper(batch):\n    return batch")
+    (problem,) = workshop.json("check", customised(workshop, module), exit_code=1)
+    assert "gave a coroutine, not a DataFrame" in problem["message"] and "`async def`" in problem["hint"]
+    gc.collect()
+    assert [warning for warning in recwarn if "never awaited" in str(warning.message)] == []
+
+
 def test_the_shipped_example_gives_no_personal_data(prefect: Workshop) -> None:
     prefect.sqlite(
         script="""CREATE TABLE profiles (id INTEGER PRIMARY KEY, email TEXT, first_name TEXT, last_name TEXT,

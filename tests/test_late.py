@@ -25,6 +25,7 @@ from deployments.prefect_api import post, prefect_api
 from deployments.project import load_project
 from flows.exports import export_flow
 from flows.watch import watch
+from tasks import notify
 
 WATCH = f"{load_project().name}-watch"
 ZONE = ZoneInfo(NIGHTLY["timezone"])
@@ -99,6 +100,20 @@ def test_a_late_file_is_told_of_once_a_day(prefect: Workshop, nightly: str, webh
     assert event["related"][0]["prefect.resource.id"] == f"prefect.deployment.{deployment_of(nightly).id}"
     assert run_at(WATCH, at("09:00")).is_completed() and len(webhook.got) == 1
     assert run_at(WATCH, at("06:00") + timedelta(days=1)).is_failed() and len(webhook.got) == 2
+
+
+def test_who_dies_while_telling_leaves_it_to_be_told(
+    prefect: Workshop, nightly: str, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        raise MemoryError
+
+    prefect.drop.rmdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(notify, "send", die)
+        assert run_at(WATCH, at("06:00")).is_failed() and webhook.got == []
+    assert (run_at(WATCH, at("06:30")).message or "").startswith(f"FILE_LATE: {nightly}: ")
+    assert run_at(WATCH, at("07:00")).is_completed() and len(webhook.got) == 1
 
 
 def test_a_file_that_is_there_is_not_late(prefect: Workshop, nightly: str, webhook: Webhook) -> None:

@@ -122,6 +122,8 @@ def plan_anew(connection: Connection, window_ids: Sequence[str]) -> None:
 def _record_findings(connection: Connection, window: Window, findings: Findings) -> None:
     found = {
         "null_cursors": findings.null_cursors,
+        "future": findings.future,
+        "latest": findings.latest,
         "late": findings.late,
         "missed": findings.missed,
         "keyed_from": findings.keyed_from,

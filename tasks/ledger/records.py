@@ -51,14 +51,17 @@ class Extracted:
 class Findings:
     """What an extraction found beside its rows, for the report and for the windows that follow.
 
-    `null_cursors` rows were left out, `late` ones delivered though they came after an earlier window; `missed` came
-    later still and could only be counted. `keys` are hashes of delivered rows from `keyed_from` on, and `keyed_by`
+    `null_cursors` rows were left out, and `future` ones wait for their time, the last for that of the cursor `latest`.
+    `late` ones were delivered though they came after an earlier window; `missed` came later still and could only be
+    counted. `keys` are hashes of delivered rows from `keyed_from` on, and `keyed_by`
     changes when hashes and counts from before cannot be compared with these. `counted` says how many rows the span of
     each window (by id) holds now; `audited` whether windows older than the lookback were among them. `late_from` is
     where late rows were looked for: keys from there on are needed once more when the window is read again.
     """
 
     null_cursors: int = 0
+    future: int = 0
+    latest: str | None = None
     late: int = 0
     missed: int = 0
     keys: frozenset[str] = frozenset()

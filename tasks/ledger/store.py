@@ -82,8 +82,12 @@ class Ledger(LedgerDeliveries):
             refuse_old(connection, export.id, seen)
             return allot(connection, export, run_id, logical_time, explicit, frontier)
 
-    def tell_once(self, export_id: str, what: str) -> bool:
-        """Whether nobody has told of `what` (at most 200 characters) yet: then it is the caller's to tell."""
+    def was_told(self, what: str) -> bool:
+        """Whether it is recorded that people were told of `what`."""
+        return bool(self._read(select(tables.told).filter_by(what=what)))
+
+    def record_told(self, export_id: str, what: str) -> bool:
+        """Record that people are told of `what` (at most 200 characters); False when that was recorded already."""
         with writing(self.engine, lock=export_id) as connection:
             if connection.execute(select(tables.told).filter_by(what=what)).first() is not None:
                 return False

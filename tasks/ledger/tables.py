@@ -60,6 +60,9 @@ window = Table(
     Column("keyed_from", Text),
     # How those keys were made: by which columns, of rows that which filter let through.
     Column("keyed_by", Text),
+    # Since version 6. How many rows have a cursor in the future, and the latest of these:
+    Column("future", BigInteger),
+    Column("latest", Text),
     UniqueConstraint("run_id"),
     Index("window_of_export", "export", "logical_time"),
 )
@@ -139,4 +142,4 @@ schema_version = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("ledger_id", String(32)),
 )
-VERSION = 5
+VERSION = 6

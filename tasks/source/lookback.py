@@ -128,12 +128,11 @@ class Lookback:
         span = self._range(self._zones.late_from, self._bounds.low or "")
         return LateRows(span, self._key, lambda cells: _hash(self._memory.salt, cells) in self._late)
 
-    def findings(self, rows: int, null_cursors: int, window_id: str) -> Findings:
+    def findings(self, rows: int, window_id: str) -> Findings:
         """What is to be recorded, after `rows` rows were read, late ones among them. Audits older windows when due."""
         counted = {window_id: rows - self._late_rows, **self._counts}
         missed = self._audit(counted) if self._memory.audit_due else 0
         return Findings(
-            null_cursors=null_cursors,
             late=self._late_rows,
             missed=missed,
             keys=self._keys_to_come | self._late,

@@ -19,6 +19,8 @@ from sqlalchemy import (
     column,
     func,
     literal_column,
+    null,
+    or_,
     select,
     table,
     text,
@@ -92,10 +94,19 @@ def count_in_ranges(export: Export, columns: Sequence[Column], ranges: Sequence[
     return _filtered(select(*counts), export, names, _range(export, names, whole))
 
 
-def count_null_cursors(export: Export, columns: Sequence[Column]) -> Select[Any]:
-    """The statement that counts rows whose cursor is NULL, within `where`."""
+def count_strays(export: Export, columns: Sequence[Column], beyond: Any, *, as_text: bool) -> Select[Any]:
+    """The statement that counts rows whose cursor is NULL, and those where it is larger than `beyond` (None: none).
+
+    The third column is the largest cursor of these; `as_text` lets the database write it.
+    """
     names = [found.name for found in columns]
-    return _filtered(select(func.count()), export, names, [_cursor_column(export, names).is_(None)])
+    stamped = _cursor_column(export, names)
+    counts, missing = [func.count() - func.count(stamped), func.count(stamped)], stamped.is_(None)
+    if beyond is None:
+        # Without max(): before PostgreSQL 15 there is none of an xid8.
+        return _filtered(select(*counts, null()), export, names, [missing])
+    largest = cast(func.max(stamped), Text) if as_text else func.max(stamped)
+    return _filtered(select(*counts, largest), export, names, [or_(missing, stamped > bindparam("beyond", beyond))])
 
 
 def describe_cursor(export: Export, columns: Sequence[Column]) -> Select[Any]:

@@ -13,7 +13,6 @@ import pyarrow as pa
 from sqlalchemy import CursorResult, Select
 
 from catalog.definition import Export
-from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
 from tasks.connect import Source
 from tasks.rows.batches import Form, Rows, after, batches_of
@@ -23,7 +22,6 @@ from tasks.source.postgres import describe, prepare_reading
 from tasks.source.query import (
     CursorRange,
     build_select,
-    count_null_cursors,
     describe_cursor,
     describe_query,
     largest_cursor,
@@ -34,6 +32,7 @@ from tasks.source.ranges import extent_of
 from tasks.source.relation import refuse_without_xids
 from tasks.source.snapshot import refuse_older_snapshot
 from tasks.source.stored_forms import forms_of
+from tasks.source.strays import Strays, find_strays
 
 #: Rows in one batch: large enough that the work per batch vanishes, small enough that memory stays flat.
 _BATCH = 10_000
@@ -83,21 +82,23 @@ def _prepare(source: Source, form: Form, reshape: Reshaping | None) -> None:
 @dataclass(frozen=True, slots=True)
 class Begun:
     """What every way of reading begins with: the statement, the columns of the table or query, the file's columns as
-    these declare them, and how many rows have no cursor."""
+    these declare them, and the rows that no window holds."""
 
     statement: Select[Any]
     source_columns: tuple[Column, ...]
     columns: tuple[Column, ...]
-    null_cursors: int
+    strays: Strays
 
 
 def begin_reading(source: Source, export: Export, bounds: Bounds) -> Begun:
     """Everything before the first row. Raises ExportError for what is wrong with table, columns, cursor or SQL."""
     refuse_older_snapshot(source, export, bounds)
     columns = source_columns(source, export)
-    nulls = _null_cursors(source, export, columns)
-    statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
-    return Begun(statement, columns, _chosen(export, columns), nulls)
+    span, strays = None, Strays()
+    if export.cursor is not None:
+        range_of = cursor_ranges(source, export, columns, bounds)
+        span, strays = range_of(bounds), find_strays(source, export, columns, range_of, bounds)
+    return Begun(build_select(export, columns, span), columns, _chosen(export, columns), strays)
 
 
 def _late_rows(source: Source, export: Export, columns: Sequence[Column], late: LateRows) -> list[Any]:
@@ -137,7 +138,7 @@ def first_rows(
     """The first rows of the window, `reshape` as in `open_rows`. Batches must be consumed while the source is open."""
     columns = source_columns(source, export)
     statement = build_select(export, columns, cursor_range(source, export, columns, bounds)).limit(limit)
-    return open_rows(source, export, Begun(statement, columns, _chosen(export, columns), 0), form, None, reshape)
+    return open_rows(source, export, Begun(statement, columns, _chosen(export, columns), Strays()), form, None, reshape)
 
 
 def verify(source: Source, export: Export, reshape: Reshaping | None = None) -> None:
@@ -213,20 +214,6 @@ def cursor_column(source: Source, export: Export, columns: Sequence[Column]) -> 
             return describe(result)[0]
     require_column(export.cursor.column, [column.name for column in columns], "cursor.column")
     return next(column for column in columns if column.name == export.cursor.column)
-
-
-def _null_cursors(source: Source, export: Export, columns: Sequence[Column]) -> int:
-    if export.cursor is None or export.cursor.column is None:
-        return 0
-    count: int = source.connection.execute(count_null_cursors(export, columns)).scalar_one()
-    if count and export.cursor.nulls == "fail":
-        raise ExportError(
-            Code.CURSOR_NULL,
-            f"{count} rows have NULL in the cursor column {export.cursor.column!r}, so no window would ever hold them",
-            "fill the column, or set `cursor.nulls: skip` to leave such rows out",
-            key="cursor.nulls",
-        )
-    return count
 
 
 def _chosen(export: Export, columns: Sequence[Column]) -> tuple[Column, ...]:
