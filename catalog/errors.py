@@ -18,6 +18,7 @@
      ├─ DECIDE    a person has to say what is right
      │    CURSOR_NULL VALUE_UNENCODABLE FILE_EXISTS FILE_FOREIGN FILE_GONE PUBLICATION_UNKNOWN EMPTY_RESULT
      │    SOURCE_CHANGED LEDGER_OLD SOURCE_REPLACED SOURCE_REWOUND SOURCE_REWRITTEN FILE_LATE
+     │    SCHEMA_CHANGED
      └─ NOTHING   nothing has to be done: another run does the work, or the run succeeded with a warning
           FENCED_OUT LATE_ROWS CURSOR_UNINDEXED
 
@@ -114,6 +115,7 @@ class Code(Enum):
     SOURCE_REWOUND = ("SOURCE_REWOUND", Remedy.DECIDE)
     SOURCE_REWRITTEN = ("SOURCE_REWRITTEN", Remedy.DECIDE)
     FILE_LATE = ("FILE_LATE", Remedy.DECIDE)
+    SCHEMA_CHANGED = ("SCHEMA_CHANGED", Remedy.DECIDE)
 
     FENCED_OUT = ("FENCED_OUT", Remedy.NOTHING)
     LATE_ROWS = ("LATE_ROWS", Remedy.NOTHING)

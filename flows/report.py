@@ -22,7 +22,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed, Crashed, Failed
 
 from catalog.definition import Export
-from catalog.errors import Code, ExportError, state_message
+from catalog.errors import Code, ExportError, code_of, state_message
 from catalog.places import ROOT
 from catalog.receipt import DeliveredFile, delivered_line, rows_of, size_text
 from catalog.windows import State as WindowState
@@ -174,8 +174,8 @@ def outcome(ledger: Ledger, run_id: str, allotment: Allotment, delivered_before:
     line = _outcome(ledger, run_id, allotment)
     if 0 < delivered_before == len(ledger.delivered_by_run(run_id)):
         line = f"{line}; nothing was left to do"
-    late = [note for note in notes(ledger, run_id) if note.startswith(Code.LATE_ROWS.text)]
-    return "; ".join([line, *late])
+    warned = [note for note in notes(ledger, run_id) if code_of(note) in (Code.LATE_ROWS, Code.SCHEMA_CHANGED)]
+    return "; ".join([line, *warned])
 
 
 def _outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:

@@ -217,7 +217,8 @@ class Story:
     def _corrects(self, earlier: Export, error: ExportError) -> bool:
         # A window keeps its definition, but one that can never be read with it would stop the export for ever.
         edited = self.export.hash != earlier.hash and self.export.source_key == earlier.source_key
-        return error.code.remedy is Remedy.EDIT and edited and _is_customised_as(self.export, earlier)
+        edit_helps = error.code.remedy is Remedy.EDIT or error.code is Code.SCHEMA_CHANGED
+        return edit_helps and edited and _is_customised_as(self.export, earlier)
 
     def _with_the_way_out(self, error: ExportError, window: Window) -> ExportError:
         """The error, with a hint that helps where an edit would not: a window keeps the definition it began with."""
@@ -275,7 +276,8 @@ def remarks(findings: Findings) -> list[str]:
         f"{Code.LATE_ROWS}: {findings.missed:,} rows came later than the lookback and are in no file; "
         "make cursor.lookback longer, and send them with `exports backfill`": findings.missed,
     }
-    return [text for text, count in said.items() if count]
+    changed = [f"{Code.SCHEMA_CHANGED}: {findings.columns_changed}"] if findings.columns_changed else []
+    return [*(text for text, count in said.items() if count), *changed]
 
 
 def _refuse_unregistered(ledger: Ledger, export: Export) -> None:

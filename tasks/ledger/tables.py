@@ -60,6 +60,11 @@ window = Table(
     Column("keyed_from", Text),
     # How those keys were made: by which columns, of rows that which filter let through.
     Column("keyed_by", Text),
+    # Since version 6. Its file's columns with their types, as JSON; in words, how they differ from the file's before:
+    Column("columns", Text),
+    Column("columns_changed", Text),
+    # When a person said that later files may have other columns than this one.
+    Column("columns_accepted_at", String(32)),
     UniqueConstraint("run_id"),
     Index("window_of_export", "export", "logical_time"),
 )
@@ -139,4 +144,4 @@ schema_version = Table(
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("ledger_id", String(32)),
 )
-VERSION = 5
+VERSION = 6
