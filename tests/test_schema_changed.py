@@ -14,6 +14,7 @@ import pytest
 from custom_modules import CustomModules
 from plain_run import Ran, Told, means, run_plainly
 from postgres_server import Postgres
+from prefect_server import NIGHTLY, run_again
 from pydantic import ValidationError
 from workshop import Workshop
 
@@ -245,13 +246,44 @@ def test_a_window_without_rows_has_columns_where_its_file_has(table: Table, empt
 def test_a_file_that_one_target_has_counts(table: Table) -> None:
     table.workshop.target("other", str(table.workshop.folder / "other"))
     table.define(target=["drop", "other"])
-    for hour, words in ((0, []), (1, [f"SCHEMA_CHANGED: {LAST}added email"])):
-        with pytest.raises(ExportError):
-            table.run(hour)
-        window = table.workshop.ledger.windows(table.export_id, 1)[0]
-        assert notes(table.workshop.ledger, window.run_id) == words
-        table.sql(EMAIL) if hour == 0 else None
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    with pytest.raises(ExportError):
+        table.run(0, first)
+    table.sql(EMAIL)
+    with pytest.raises(ExportError):
+        table.run(1, second)
+    assert notes(table.workshop.ledger, first) == []
+    assert notes(table.workshop.ledger, second) == [f"SCHEMA_CHANGED: {LAST}added email"]
     assert sorted(table.workshop.files()) == ["orders_12.csv", "orders_13.csv"]
+
+
+def test_what_was_only_read_is_no_measure(table: Table) -> None:
+    table.incremental()
+    table.run(0)
+    table.sql(EMAIL)
+    table.workshop.drop.rename(table.workshop.folder / "away")
+    for hour in (1, 2):
+        run_id = str(uuid.uuid4())
+        with pytest.raises(ExportError):
+            table.run(hour, run_id)
+        assert notes(table.workshop.ledger, run_id) == [f"SCHEMA_CHANGED: {LAST}added email"]
+
+
+def test_a_window_that_one_target_has_is_not_compared_with_itself(table: Table) -> None:
+    other = table.workshop.folder / "other"
+    other.mkdir()
+    table.workshop.target("other", str(other))
+    table.define(target=["drop", "other"])
+    table.run(0)
+    table.sql(EMAIL)
+    away, run_id = other.rename(table.workshop.folder / "away"), str(uuid.uuid4())
+    with pytest.raises(ExportError):
+        table.run(1, run_id)
+    (spooled,) = (table.workshop.folder / "spool").glob(f"{table.export_id}/*/*")
+    spooled.unlink()
+    away.rename(other)
+    assert table.run(1, run_id).told.warnings == [f"SCHEMA_CHANGED: {LAST}added email"]
+    assert table.told(2) == []
 
 
 def test_a_backfill_is_told_of_the_change_and_the_schedule_still_is(table: Table) -> None:
@@ -279,6 +311,15 @@ def test_parts_and_partitions_are_one_file_in_this(in_server: Table, file: dict[
     ), "a text of another length is a text"
     accept_source(in_server.workshop.ledger, in_server.export_id)
     assert len(in_server.told(2)) == 1 and in_server.told(3) == []
+
+
+def test_partitions_without_rows_have_no_columns_where_they_have_no_file(in_server: Table) -> None:
+    in_server.define(file={"name": "orders_{date:%H}.csv", "partitions": 2, "empty": "skip"})
+    in_server.run(0)
+    in_server.sql("DELETE FROM orders", EMAIL)
+    assert in_server.told(1) == []
+    in_server.sql("INSERT INTO orders VALUES (20)")
+    assert in_server.told(2) == [f"SCHEMA_CHANGED: {LAST}added email"]
 
 
 @pytest.mark.parametrize("format", ["csv", "jsonl", "parquet", "xlsx"])
@@ -345,8 +386,6 @@ def test_the_key_changes_no_definition_that_does_not_say_fail(workshop: Workshop
 
 
 def test_a_run_in_prefect_fails_is_accepted_and_relaunched(prefect: Workshop) -> None:
-    from prefect_server import NIGHTLY, run_again
-
     prefect.sqlite()
     export_id = prefect.export(schedule=NIGHTLY, **FAIL)
     prefect.run("activate", export_id)
