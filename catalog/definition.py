@@ -105,6 +105,8 @@ class Export(Frozen):
     When there is none, whom `report` names is told."""
     report: Notification | None = None
     """Who gets the report of each run; it always stands in Prefect."""
+    on_schema_change: Literal["deliver", "fail"] = "deliver"
+    """When the file gets other columns than the one before: deliver it and tell, or fail until a person has decided."""
     retries: Annotated[int, Field(ge=0, le=10)] = 3
     """How often a step is tried again by itself when database or target do not answer."""
 
@@ -178,6 +180,10 @@ class Export(Frozen):
                 raise invalid("`expect_by` is for exports with `schedule: {cron: ...}`: others have no days")
             if self.expect_by < (earliest := earliest_clock(cron)):
                 raise invalid(f"`expect_by` {self.expect_by} is before each day's first run, at {earliest} or later")
+        if self.on_schema_change == "fail" and self.type == "one_shot":
+            raise invalid(
+                "`on_schema_change` compares a file with the one before, and a one shot has none: leave it out"
+            )
         if self.target is None and self.type != "one_shot":
             raise invalid("only a one shot may leave `target` out")
         if self.query is not None and self.cursor is not None and self.cursor.mode == "xid":

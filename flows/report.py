@@ -35,6 +35,8 @@ from tasks.ledger.decisions import BY_HAND
 LONG = 5.0
 #: How many windows the report's history shows.
 HISTORY = 20
+#: What a run that succeeded still has to tell.
+_WARNED = (Code.LATE_ROWS, Code.CURSOR_IN_FUTURE, Code.SCHEMA_CHANGED)
 #: What the client raises when Prefect's server is away, or has something against a request.
 _AWAY = (PrefectException, httpx.HTTPError)
 
@@ -174,8 +176,8 @@ def outcome(ledger: Ledger, run_id: str, allotment: Allotment, delivered_before:
     line = _outcome(ledger, run_id, allotment)
     if 0 < delivered_before == len(ledger.delivered_by_run(run_id)):
         line = f"{line}; nothing was left to do"
-    missed = [note for note in notes(ledger, run_id) if code_of(note) in (Code.LATE_ROWS, Code.CURSOR_IN_FUTURE)]
-    return "; ".join([line, *missed])
+    warned = [note for note in notes(ledger, run_id) if code_of(note) in _WARNED]
+    return "; ".join([line, *warned])
 
 
 def _outcome(ledger: Ledger, run_id: str, allotment: Allotment) -> str:

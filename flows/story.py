@@ -25,7 +25,7 @@ from tasks.sidecars import write_again
 #: States in which every byte is at the target.
 _SENT = (State.PUBLISHING, State.AMBIGUOUS)
 #: What the definition itself makes an error of.
-_AS_DEFINED = (Code.CURSOR_NULL, Code.CURSOR_IN_FUTURE)
+_AS_DEFINED = (Code.CURSOR_NULL, Code.CURSOR_IN_FUTURE, Code.SCHEMA_CHANGED)
 
 
 class Progress(Protocol):
@@ -280,7 +280,8 @@ def remarks(findings: Findings) -> list[str]:
         f"{Code.LATE_ROWS}: {findings.missed:,} rows came later than the lookback and are in no file; "
         "make cursor.lookback longer, and send them with `exports backfill`": findings.missed,
     }
-    return [text for text, count in said.items() if count]
+    changed = [f"{Code.SCHEMA_CHANGED}: {findings.columns_changed}"] if findings.columns_changed else []
+    return [*(text for text, count in said.items() if count), *changed]
 
 
 def _refuse_unregistered(ledger: Ledger, export: Export) -> None:

@@ -28,7 +28,9 @@ def ledger(
     target: Annotated[
         str | None, typer.Option(help="With --resolve: decide only on what goes to this one of its targets.")
     ] = None,
-    accept: Annotated[bool, typer.Option("--accept", help="Go on, though source or ledger is another one.")] = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Go on, though source, columns or ledger are others.")
+    ] = False,
     restart: Annotated[
         str | None, typer.Option(metavar="start|now|MOMENT", help="Begin anew there, whatever was delivered.")
     ] = None,

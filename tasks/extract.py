@@ -11,10 +11,11 @@ from catalog.definition import Export
 from catalog.load import load_database
 from catalog.naming import NameFields, render
 from catalog.windows import Window
+from tasks.compared import Compared
 from tasks.connect import Source, open_source
 from tasks.credentials import Lookup
 from tasks.hand_written import Frames, HandWritten, Transform
-from tasks.ledger import Extracted, Findings
+from tasks.ledger import Extracted, Findings, LastFile
 from tasks.ledger.memory import Memory
 from tasks.partitions import Partitions, Submit
 from tasks.parts import OnProgress, Parts
@@ -55,12 +56,14 @@ def extract(
     memory: Memory | None = None,
     submit: Submit | None = None,
     transform: Transform | None = None,
+    last: LastFile | None = None,
 ) -> Extraction:
     """Read the window's rows and write its parts into the window's own folder of the spool.
 
     With `memory`, rows that came after earlier windows were read are among them. `submit` is needed for more than one
-    of `file.partitions`, and begins to read one beside others. `transform` is what the export's own names. Checksums,
-    manifest and done marker, where they are asked for, are the last parts.
+    of `file.partitions`, and begins to read one beside others. `transform` is what the export's own names. `last` is
+    the file whose columns these are compared with. Checksums, manifest and done marker, where they are asked for, are
+    the last parts.
     Raises ExportError for whatever stands against it; then nothing is left in the spool.
     """
 
@@ -85,7 +88,7 @@ def extract(
         findings, strays = late.findings(rows_read, window.id) if late else Findings(), begun.strays
         return files, replace(findings, null_cursors=strays.nulls, future=strays.future, latest=strays.latest)
 
-    return _into_spool(export, window, lookup, on_progress, load, read)
+    return _into_spool(export, window, lookup, on_progress, load, read, last)
 
 
 def reshape_of(export: Export, transform: Transform | None) -> Reshape | None:
@@ -107,6 +110,7 @@ def extract_frames(
     write: Frames,
     author: HandWritten,
     load: Callable[[str], Database] = load_database,
+    last: LastFile | None = None,
 ) -> Extraction:
     """Write what `write` gives of the export's database into the spool, as `extract` does with a table's rows."""
     from tasks.frames import guarded, rows_of
@@ -117,7 +121,7 @@ def extract_frames(
         columns, rows = rows_of(guarded(write, source, author), {}, author)
         return parts.write_rows(Rows(columns, batches_of(rows, columns, form))), Findings()
 
-    return _into_spool(export, window, lookup, on_progress, load, read)
+    return _into_spool(export, window, lookup, on_progress, load, read, last)
 
 
 def _into_spool(
@@ -127,8 +131,9 @@ def _into_spool(
     on_progress: OnProgress,
     load: Callable[[str], Database],
     read: Callable[[Source, Database, Parts], tuple[tuple[Extracted, ...], Findings]],
+    last: LastFile | None,
 ) -> Extraction:
-    folder = folder_of(window)
+    folder, compared = folder_of(window), Compared(export, last)
     names = (window.file_name, _member(export, window))
     try:
         database = load(export.database)
@@ -137,8 +142,11 @@ def _into_spool(
             encrypting(export.file.encryption, folder.parent, lookup) as encryptor,
             open_source(export.database, database, lookup) as source,
         ):
-            parts = Parts(export, *names, folder, on_progress, encryptor)
+            parts = Parts(export, *names, folder, on_progress, encryptor, on_columns=compared)
             files, findings = read(source, database, parts)
+        # An empty file without a header has no columns, whatever the table has.
+        if parts.rows or export.file.empty == "header":
+            findings = replace(findings, layout=compared.layout, columns_changed=compared.changed)
         files = (*files, *write_sidecars(window, export.file, files, folder))
     except BaseException:
         discard(window)

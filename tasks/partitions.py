@@ -27,6 +27,9 @@ from tasks.ledger import Extracted
 from tasks.parts import PROGRESS_SECONDS, Parts
 from tasks.source.ranges import extent_of, split, within
 from tasks.source.read import Begun, LateRows
+from tasks.postgres import describe
+from tasks.ranges import extent_of, split, within
+from tasks.read import Begun, LateRows
 
 #: Who is connected is looked up once in a transaction, unless it is asked to forget that.
 _FORGET = text("SELECT pg_stat_clear_snapshot()")
@@ -70,7 +73,12 @@ class Partitions:
         self._extent = extent_of(source, export)
         self._ranges = split(self._extent.blocks, self.count)
         # Until the snapshot ends, nobody may rewrite the table, which would give its rows other places.
-        source.connection.execute(begun.statement.limit(0)).close()
+        with source.connection.execute(begun.statement.limit(0)) as result:
+            described = describe(result)
+        # All ranges have these, and whatever stands against them is known before any is read.
+        parts.on_columns(
+            [replace(found, name=named.name) for found, named in zip(described, begun.columns, strict=True)]
+        )
         self._snapshot: str = source.connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
         self._written: dict[int, tuple[int, int]] = {}
         self._halted = Event()

@@ -30,6 +30,8 @@ from tasks.write import FORMS, CsvWriter, Writer, open_stream, open_writer
 
 #: Told how many rows and bytes are written, about once a second.
 OnProgress = Callable[[int, int], None]
+#: Told the columns of the parts before the first of them is written; what it raises stands against them.
+OnColumns = Callable[[Sequence[Column]], None]
 PROGRESS_SECONDS = 1.0
 _BLOCK = 1 << 20
 
@@ -50,10 +52,12 @@ class Parts:
         on_progress: OnProgress,
         encryptor: Encryptor | None = None,
         first: int = 1,
+        on_columns: OnColumns = lambda columns: None,
     ) -> None:
         self._export, self._file, self._folder, self._encryptor = export, export.file, folder, encryptor
         self._name, self._member = name, member
         self.on_progress, self._told = on_progress, time.monotonic()
+        self.on_columns = on_columns
         self._first = first
         self.rows = 0
         self.read_anew: str | None = None
@@ -182,6 +186,8 @@ class Parts:
     @contextmanager
     def _part(self, part: int, columns: tuple[Column, ...], files: list[Extracted]) -> Iterator[Writer]:
         before = self.rows
+        if part == self._first:
+            self.on_columns(columns)
         with self._sink(part, files, before) as sink:
             writer = self._writer(columns, sink, before, part)
             try:

@@ -21,6 +21,7 @@ from catalog.errors import Code, ExportError
 from catalog.windows import Bounds, Window
 from tasks import deliver
 from tasks.allotting import allot
+from tasks.compared import last_file_of
 from tasks.credentials import Lookup
 from tasks.deliver import Parcel
 from tasks.extract import Extraction, extract_frames
@@ -77,7 +78,16 @@ def extract(
     `transform` is the function that the export names, if it names one.
     """
     memory, submit = memory_of(ledger, export, window), partial(beside, read_partition)
-    extraction = extract_window(export, window, lookup, on_progress, memory=memory, submit=submit, transform=transform)
+    extraction = extract_window(
+        export,
+        window,
+        lookup,
+        on_progress,
+        memory=memory,
+        submit=submit,
+        transform=transform,
+        last=last_file_of(ledger, export, window),
+    )
     turn.record_extracted(window, extraction.files, extraction.findings)
     return extraction
 
@@ -101,7 +111,8 @@ def extraction(rows: Frames) -> Task[..., Extraction]:
         beside: Callable[..., Running],
         transform: Transform | None,
     ) -> Extraction:
-        extraction = extract_frames(export, window, lookup, on_progress, rows, author)
+        last = last_file_of(ledger, export, window)
+        extraction = extract_frames(export, window, lookup, on_progress, rows, author, last=last)
         turn.record_extracted(window, extraction.files, extraction.findings)
         return extraction
 

@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from ledgers import a_run
 from plain_run import run_plainly
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from workshop import Workshop
 
+from catalog.errors import ExportError
 from catalog.windows import State, instant
 from tasks.ledger import Ledger, tables
 from tasks.ledger.connection import open_engine
@@ -104,3 +105,23 @@ def test_the_tables_are_those_of_a_new_ledger(workshop: Workshop, old: str) -> N
     assert set(standing.get_table_names()) == set(tables.METADATA.tables)
     for name, table in tables.METADATA.tables.items():
         assert {column["name"] for column in standing.get_columns(name)} == set(table.columns.keys())
+
+
+def test_a_file_from_before_version_6_is_no_measure_of_columns(
+    workshop: Workshop, ledger_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPORTS_LEDGER", ledger_url)
+    workshop.ledger = Ledger(ledger_url)
+    workshop.sqlite(script=ROWS)
+    export_id = workshop.export(file={"name": "orders_{date:%H}.csv"}, on_schema_change="fail")
+    run_plainly(workshop, export_id, NOON)
+    with workshop.ledger.engine.begin() as connection:
+        for name in ("columns", "columns_changed", "columns_accepted_at"):
+            connection.execute(text(f'ALTER TABLE "window" DROP COLUMN {name}'))
+        connection.execute(text("UPDATE schema_version SET version = 5"))
+    workshop.ledger = Ledger(ledger_url)
+    workshop.sqlite(script="ALTER TABLE orders ADD COLUMN first TEXT")
+    assert run_plainly(workshop, export_id, NOON + timedelta(hours=1)).told.warnings == []
+    workshop.sqlite(script="ALTER TABLE orders ADD COLUMN second TEXT")
+    with pytest.raises(ExportError, match=r"SCHEMA_CHANGED: .* orders_13\.csv of 2026-03-01 13:00 UTC: added second"):
+        run_plainly(workshop, export_id, NOON + timedelta(hours=2))

@@ -13,6 +13,10 @@ from postgres_server import Postgres
 from sources import an_export, headed, opened, rows_of
 
 from catalog.errors import Code, ExportError
+from catalog.windows import Bounds
+from tasks.bulk import open_lines
+from tasks.postgres import psycopg_connection
+from tasks.read import begin_reading
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,6 +32,18 @@ def test_all_that_is_read_is_one_moment(postgres: Postgres) -> None:
         assert count + sum(batch.num_rows for batch in rows.batches) == 25_000
         (batch,) = headed(source, an_export(query="SELECT count(*) AS n FROM t")).batches
         assert batch.to_pylist() == [{"n": "25000"}]
+
+
+@pytest.mark.parametrize("rows", [1, 100_000], ids=["all of it was read", "more is coming"])
+def test_a_copy_that_nobody_reads_on_leaves_the_connection_usable(postgres: Postgres, rows: int) -> None:
+    made = postgres.fresh_database(f"CREATE TABLE t AS SELECT id, id AS n FROM generate_series(1, {rows}) AS id")
+    with opened(postgres.url(made)) as source:
+        lines = open_lines(source, an_export(), begin_reading(source, an_export(), Bounds()))
+        assert lines is not None and next(lines.chunks).startswith(b"1,1\n")
+        lines.chunks.close()
+        raw = psycopg_connection(source.connection)
+        raw.rollback()
+        assert raw.execute("SELECT 'usable'").fetchone() == ("usable",)
 
 
 def test_settings_of_the_server_do_not_show_in_the_text(postgres: Postgres) -> None:

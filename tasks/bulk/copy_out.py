@@ -119,10 +119,13 @@ def _chunks(source: Source, command: sql.Composed, lines: Lines) -> Generator[by
         _raise_unless(raw.pgconn.exec_(command.as_bytes(raw)), ExecStatus.COPY_OUT)
         try:
             # Below psycopg's own loop: a row is too small a thing for five calls in Python.
-            yield from _rows(raw.pgconn, lines)
+            left = yield from _rows(raw.pgconn, lines)
             ended = raw.pgconn.get_result()
             _drain(raw.pgconn)
             _raise_unless(ended, ExecStatus.COMMAND_OK)
+            # Not before: whoever stops at it must find the COPY ended, or in the middle.
+            if left:
+                yield left
         finally:
             _settle(raw)
     except psycopg.Error as error:
@@ -130,8 +133,8 @@ def _chunks(source: Source, command: sql.Composed, lines: Lines) -> Generator[by
         raise DBAPIError.instance("COPY", None, error, psycopg.Error) from None
 
 
-def _rows(connection: PGconn, lines: Lines) -> Generator[bytes, None, None]:
-    """About a chunk at a time; each of the server's messages is one row."""
+def _rows(connection: PGconn, lines: Lines) -> Generator[bytes, None, bytes]:
+    """About a chunk at a time, and returns what is left; each of the server's messages is one row."""
     # Rows are joined as they come: a list of them would keep the garbage collector at work.
     chunk = bytearray()
     with closing(_Arrivals(connection.socket)) as arrivals:
@@ -148,8 +151,7 @@ def _rows(connection: PGconn, lines: Lines) -> Generator[bytes, None, None]:
                 connection.consume_input()
             else:
                 break
-    if chunk:
-        yield bytes(chunk)
+    return bytes(chunk)
 
 
 class _Arrivals:

@@ -99,7 +99,8 @@ def _state_on(connection: Connection, window: Window, target: str) -> State:
 def accept(ledger: Ledger, export_id: str) -> None:
     """This ledger is right though it is another than was seen, and the source is though it changed: go on.
 
-    The turns are counted on from the highest that this machine has seen, and the source's identity is taken anew.
+    The turns are counted on from the highest that this machine has seen, and the source's identity is taken anew. The
+    next file may have other columns than the last one.
     Raises ExportError EXPORT_BUSY when a run is at work.
     """
     attempt, window = tables.attempt.c, tables.window
@@ -111,5 +112,6 @@ def accept(ledger: Ledger, export_id: str) -> None:
         row = {"export": export_id, "fence": fence, "run_id": BY_HAND, "host": socket.gethostname()}
         times = {"began_at": now_text(), "ended_at": now_text()}
         connection.execute(insert(tables.attempt).values(**row, **times, pid=os.getpid()))
-        connection.execute(update(window).filter_by(export=export_id).values(source=None))
+        anew = {"source": None, "columns_accepted_at": now_text()}
+        connection.execute(update(window).filter_by(export=export_id).values(anew))
     write_mark(export_id, Mark(ledger_id, fence, ended=True))

@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlalchemy import and_, or_, select
 
+from catalog.layout import Layout
 from catalog.receipt import DeliveredFile
-from catalog.windows import State, instant
+from catalog.windows import State, Window, instant
 from tasks.ledger import tables
 from tasks.ledger.generations import of_this_export
 from tasks.ledger.reading import LedgerReading
-from tasks.ledger.records import Delivered, delivered_of, moment_of, retained_of
+from tasks.ledger.records import Delivered, LastFile, delivered_of, moment_of, retained_of, window_of
 
 #: A first look at years of deliveries must not hold up the run that takes it.
 _MOST_AT_ONCE = 500
@@ -103,6 +104,28 @@ class LedgerDeliveries(LedgerReading):
             settled.setdefault(row["window"], []).append((done, row["updated_at"]))
         whole = [max(at for _, at in parts) for parts in settled.values() if all(done for done, _ in parts)]
         return moment_of(min(whole, default=None))
+
+    def last_file(self, window: Window, definition: str) -> LastFile | None:
+        """The newest file that was delivered, to any target, with the definition of that hash.
+
+        Only windows of the same generation count, no backfills, and not this window itself. None when there is none
+        whose columns are known.
+        """
+        known, delivery = tables.window.c, tables.delivery.c
+        delivered = select(delivery.window).where(delivery.window == known.id, delivery.state == State.COMMITTED)
+        query = select(tables.window).filter_by(export=window.export, generation=window.generation)
+        query = query.where(
+            known.definition == definition,
+            known.kind != "backfill",
+            known.id != window.id,
+            known.columns.is_not(None),
+            delivered.exists(),
+        )
+        rows = self._read(query.order_by(known.logical_time.desc(), known.allotted_at.desc()).limit(1))
+        if not rows:
+            return None
+        found, accepted = window_of(rows[0], State.COMMITTED), rows[0]["columns_accepted_at"] is not None
+        return LastFile(found.first_name, found.logical_time, Layout.from_text(rows[0]["columns"]), accepted)
 
     def _delivered(self, condition: Any) -> list[DeliveredFile]:
         delivery, extraction, window = tables.delivery.c, tables.extraction.c, tables.window.c

@@ -129,6 +129,8 @@ def _record_findings(connection: Connection, window: Window, findings: Findings)
         "keyed_from": findings.keyed_from,
         "keyed_by": findings.keyed_by,
         "audited_at": instant(window.logical_time) if findings.audited else None,
+        "columns": findings.layout.to_text() if findings.layout else None,
+        "columns_changed": findings.columns_changed,
     }
     connection.execute(update(tables.window).filter_by(id=window.id).values(found))
     for window_id, count in findings.counted.items():

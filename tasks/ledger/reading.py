@@ -151,9 +151,8 @@ class LedgerReading:
 
     def findings(self, window_id: str) -> Findings:
         """What the window's extraction found beside its rows, but for keys and counts."""
-        window = tables.window.c
-        strays = (window.null_cursors, window.future, window.latest)
-        rows = self._read(select(*strays, window.late, window.missed, window.keyed_from).filter_by(id=window_id))
+        names = ("null_cursors", "future", "latest", "late", "missed", "keyed_from", "columns_changed")
+        rows = self._read(select(*(tables.window.c[name] for name in names)).filter_by(id=window_id))
         return Findings(**{name: value for name, value in rows[0].items() if value is not None}) if rows else Findings()
 
     def held_by(self, window_id: str) -> str | None:

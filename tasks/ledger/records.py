@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import RowMapping
 
+from catalog.layout import Layout
 from catalog.receipt import DeliveredFile
 from catalog.windows import Bounds, State, Window, instant
 
@@ -57,6 +58,7 @@ class Findings:
     changes when hashes and counts from before cannot be compared with these. `counted` says how many rows the span of
     each window (by id) holds now; `audited` whether windows older than the lookback were among them. `late_from` is
     where late rows were looked for: keys from there on are needed once more when the window is read again.
+    `layout` is that of its file, None without one; `columns_changed` says in words how it differs from the one before.
     """
 
     null_cursors: int = 0
@@ -70,6 +72,8 @@ class Findings:
     late_from: str | None = None
     counted: Mapping[str, int] = field(default_factory=dict)
     audited: bool = False
+    layout: Layout | None = None
+    columns_changed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,16 @@ class Delivered:
     bytes: int
     sha256: str
     replaced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LastFile:
+    """The file that was delivered last. `accepted`: a person said that the next may have other columns."""
+
+    name: str
+    logical_time: datetime
+    layout: Layout
+    accepted: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ _ADDED: dict[int, dict[Table, tuple[str, ...]]] = {
     3: {delivery: ("cleared_at",)},
     4: {generation: ("kind",)},
     5: {},
-    6: {window: ("future", "latest")},
+    6: {window: ("future", "latest", "columns", "columns_changed", "columns_accepted_at")},
 }
 
 

@@ -63,6 +63,11 @@ window = Table(
     # Since version 6. How many rows have a cursor in the future, and the latest of these:
     Column("future", BigInteger),
     Column("latest", Text),
+    # Its file's columns with their types, as JSON; in words, how they differ from the file's before:
+    Column("columns", Text),
+    Column("columns_changed", Text),
+    # When a person said that later files may have other columns than this one.
+    Column("columns_accepted_at", String(32)),
     UniqueConstraint("run_id"),
     Index("window_of_export", "export", "logical_time"),
 )

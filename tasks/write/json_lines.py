@@ -19,7 +19,8 @@ from tasks.write.room import Room
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 #: Per kind of column, which cells stand without quotes. SQLite keeps what it was given, so others are strings there.
 _BARE = {"number": _NUMBER, "boolean": f"^(true|false)$|{_NUMBER}"}
-_JSON_TYPES = {"json", "jsonb"}
+#: The database's words for columns whose cells are JSON within the line.
+JSON_TYPES = {"json", "jsonb"}
 #: Controls by their JSON escape, the short ones as everybody writes them.
 _CONTROLS = {chr(code): json.dumps(chr(code))[1:-1] for code in range(0x20)}
 
@@ -62,7 +63,7 @@ class JsonLinesWriter:
 
 
 def _values(cells: pa.Array, column: Column) -> pa.Array:
-    if column.type_text.lower() in _JSON_TYPES:
+    if column.type_text.lower() in JSON_TYPES:
         return _bare_where(are_json(cells), on_one_line(cells), cells)
     if column.kind in _BARE:
         return _bare_where(pc.match_substring_regex(cells, _BARE[column.kind]), cells, cells)
