@@ -27,7 +27,7 @@ from catalog.places import ROOT
 from catalog.receipt import DeliveredFile, delivered_line, rows_of, size_text
 from catalog.windows import State as WindowState
 from catalog.windows import Window
-from flows.story import remarks
+from flows.remarks import remarks
 from tasks.ledger import Allotment, Ledger
 from tasks.ledger.decisions import BY_HAND
 

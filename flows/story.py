@@ -14,10 +14,11 @@ from catalog.errors import Code, ExportError, Remedy
 from catalog.windows import Bounds, State, Window
 from flows.custom_code import transform_of
 from flows.failures import Failure, as_one
+from flows.remarks import remarks
 from tasks import deliver, spool, steps
 from tasks.credentials import Lookup
 from tasks.deliver import Parcel
-from tasks.ledger import Allotment, Attempt, Findings, Ledger, Turn
+from tasks.ledger import Allotment, Attempt, Ledger, Turn
 from tasks.partitions import Running
 from tasks.retention import remove_older
 from tasks.sidecars import write_again
@@ -268,20 +269,6 @@ def _is_customised_as(later: Export, earlier: Export) -> bool:
     """Whether no row that the earlier definition changes would be written as it was read: a mask must not fall off."""
     still_custom = earlier.standard_equivalent is None or later.standard_equivalent is not None
     return still_custom and (earlier.transform is None or later.transform is not None)
-
-
-def remarks(findings: Findings) -> list[str]:
-    """What an extraction found beside its rows, one sentence each."""
-    said = {
-        f"{findings.null_cursors:,} rows without cursor were left out": findings.null_cursors,
-        f"{Code.CURSOR_IN_FUTURE}: {findings.future:,} rows have a cursor in the future, up to {findings.latest}, and "
-        "are in no file before then; correct them, or set `cursor.future: ignore` if they are meant": findings.future,
-        f"{findings.late:,} of the rows came after an earlier window was read": findings.late,
-        f"{Code.LATE_ROWS}: {findings.missed:,} rows came later than the lookback and are in no file; "
-        "make cursor.lookback longer, and send them with `exports backfill`": findings.missed,
-    }
-    changed = [f"{Code.SCHEMA_CHANGED}: {findings.columns_changed}"] if findings.columns_changed else []
-    return [*(text for text, count in said.items() if count), *changed]
 
 
 def _refuse_unregistered(ledger: Ledger, export: Export) -> None:

@@ -11,8 +11,8 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.layout import Layout, changes
 from catalog.windows import Window
-from tasks.columns import Column
 from tasks.ledger import LastFile, Ledger
+from tasks.rows.columns import Column
 from tasks.write.json_lines import JSON_TYPES
 
 

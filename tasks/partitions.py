@@ -25,11 +25,9 @@ from tasks.connect import Source, application_name, open_source
 from tasks.credentials import Lookup
 from tasks.ledger import Extracted
 from tasks.parts import PROGRESS_SECONDS, Parts
+from tasks.source.postgres import describe
 from tasks.source.ranges import extent_of, split, within
 from tasks.source.read import Begun, LateRows
-from tasks.postgres import describe
-from tasks.ranges import extent_of, split, within
-from tasks.read import Begun, LateRows
 
 #: Who is connected is looked up once in a transaction, unless it is asked to forget that.
 _FORGET = text("SELECT pg_stat_clear_snapshot()")

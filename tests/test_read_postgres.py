@@ -15,8 +15,8 @@ from sources import an_export, headed, opened, rows_of
 from catalog.errors import Code, ExportError
 from catalog.windows import Bounds
 from tasks.bulk import open_lines
-from tasks.postgres import psycopg_connection
-from tasks.read import begin_reading
+from tasks.source.postgres import psycopg_connection
+from tasks.source.read import begin_reading
 
 ROOT = Path(__file__).resolve().parent.parent
 
