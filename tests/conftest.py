@@ -1,12 +1,23 @@
 """Fixtures that many test files share."""
 
 import os
+import signal
+import tempfile
 from pathlib import Path
 
 import pytest
 
 # Before Prefect is imported: its log lines stay off the console, as for `exports run` in a pipe.
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+
+from at_memory_speed import memory
+
+# No test here outlives its machine, and a disk takes 8 ms for what memory does in 0.1: one commit of a ledger.
+if "TMPDIR" not in os.environ and (fast := memory()) is not None:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(fast)
+
+# What a script starts in the background ignores ctrl-c, and so would the servers and workers that the tests end with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from azure_server import azurite
 from browser import ui

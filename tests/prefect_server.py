@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from uuid import UUID
 
 import pytest
+import trustme
+from prefect import flow_engine
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.flow_engine import run_flow
 from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 from workshop import Workshop
 
 from deployments.companions import keep_companions
@@ -72,9 +76,15 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prefect_url(prefect_home: Path) -> Iterator[str]:
     """The API URL of the tests' Prefect server; inside, this process's client uses it too."""
     environment = {**QUIET, "PREFECT_HOME": str(prefect_home), "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5"}
+    # Each client reads a list of authorities: this server needs none of them, and the world's are 150.
+    authorities = prefect_home / "authorities.pem"
+    trustme.CA().cert_pem.write_to_path(authorities)
+    # As in Prefect's asynchronous engine: the thread of a run that has ended may sleep out its second by itself.
+    heart = partial(flow_engine._send_heartbeats, join_on_exit=False)
     with (
         server(free_port(), environment, prefect_home / "server.log") as api,
-        temporary_settings({PREFECT_API_URL: api}),
+        temporary_settings({PREFECT_API_URL: api, PREFECT_API_SSL_CERT_FILE: str(authorities)}),
+        mock.patch.object(flow_engine, "_send_heartbeats", heart),
     ):
         # They stand as long as the server does, so that each test sees its own exports' differences alone.
         with open_workspace() as workspace:
