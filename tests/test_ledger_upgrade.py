@@ -116,7 +116,7 @@ def test_a_file_from_before_version_6_is_no_measure_of_columns(
     export_id = workshop.export(file={"name": "orders_{date:%H}.csv"}, on_schema_change="fail")
     run_plainly(workshop, export_id, NOON)
     with workshop.ledger.engine.begin() as connection:
-        for name in ("columns", "columns_changed", "columns_accepted_at"):
+        for name in ("future", "latest", "columns", "columns_changed", "columns_accepted_at"):
             connection.execute(text(f'ALTER TABLE "window" DROP COLUMN {name}'))
         connection.execute(text("UPDATE schema_version SET version = 5"))
     workshop.ledger = Ledger(ledger_url)
