@@ -110,7 +110,7 @@ def problems_of(catalog: Catalog, export_id: str, edited: Path) -> list[Problem]
         return found
     others = tuple(problem for problem in catalog.problems if problem.export != export_id)
     exports = {**catalog.exports, export_id: found}
-    return check(replace(catalog, exports=exports, problems=others), [export_id])
+    return check(replace(catalog, exports=exports, problems=others), [export_id], edited=edited)
 
 
 def save(workspace: Workspace, export_id: str, before: str, edited: Path) -> Written:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from catalog.check import check_catalog, problem_of
@@ -45,17 +46,20 @@ _NOT_ASKED = {
 }
 
 
-def check(catalog: Catalog, ids: Iterable[str] | None = None, *, activating: bool = False) -> list[Problem]:
+def check(
+    catalog: Catalog, ids: Iterable[str] | None = None, *, activating: bool = False, edited: Path | None = None
+) -> list[Problem]:
     """Everything wrong with the catalog, or with the exports named: the YAML, then tables and columns.
 
     A database that cannot be asked is a warning. `activating` turns the warnings that only matter for a live export
-    into errors.
+    into errors. `edited` is the file of the one export named, where its text is not the catalog's yet.
     """
     wanted = set(ids) if ids is not None else None
     problems = check_catalog(catalog, datetime.now(UTC), activating=activating, ids=wanted)
     for export in catalog.exports.values():
         if wanted is None or export.id in wanted:
-            problems += [_placed(catalog, export, problem) for problem in _ask(catalog, export)]
+            path = edited or catalog.folder / "exports" / f"{export.id}.yaml"
+            problems += [_placed(path, problem) for problem in _ask(catalog, export)]
     return [problem for problem in problems if wanted is None or problem.export in wanted]
 
 
@@ -66,11 +70,10 @@ def refuse_problems(catalog: Catalog, export: Export, *, activating: bool) -> No
             raise problem.as_error()
 
 
-def _placed(catalog: Catalog, export: Export, problem: Problem) -> Problem:
+def _placed(path: Path, problem: Problem) -> Problem:
     """The finding with its place in the YAML, which a database cannot know."""
     if problem.file is not None:
         return problem
-    path = catalog.folder / "exports" / f"{export.id}.yaml"
     return replace(problem, file=shown(path), line=line_of(path, problem.key.split(".")) if problem.key else None)
 
 

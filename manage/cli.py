@@ -9,7 +9,7 @@ import typer
 
 from manage import output
 from manage.authoring_commands import add_authoring_commands
-from manage.command import Detach, ExportArgument, Json, Since, opened
+from manage.command import Detach, ExportArgument, Json, Since, opened, quiet_logs
 from manage.finding_commands import add_finding_commands
 from manage.machine import add_machine_commands
 from manage.plan_commands import add_plan_commands
@@ -27,6 +27,12 @@ app = typer.Typer(
 )
 
 RunOption = Annotated[str | None, typer.Option("--run", help="A run's id or its first digits; default: the newest.")]
+
+
+@app.callback()
+def _before_every_command(context: typer.Context) -> None:
+    if context.invoked_subcommand not in ("start", "demo"):
+        quiet_logs()
 
 
 @app.command()
@@ -103,9 +109,6 @@ def run(
     json: Json = False,
 ) -> None:
     """Run an export now, in this process, to its end, and report it."""
-    from manage.server import quiet_logs
-
-    quiet_logs()
     with opened(json) as workspace:
         from deployments.quick_run import run_here, start_run
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -33,3 +35,12 @@ def opened(json_wanted: bool) -> Iterator[Workspace]:
 
     with output.failing(json_wanted), running_server(), open_workspace() as workspace:
         yield workspace
+
+
+def quiet_logs() -> None:
+    """Keep Prefect's log lines off a stderr that nobody watches; Prefect's server still gets them.
+
+    Prefect reads this when it is imported, so it has to be called before that.
+    """
+    if not sys.stderr.isatty():
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

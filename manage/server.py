@@ -47,15 +47,6 @@ def answers(api_url: str) -> bool:
         return False
 
 
-def quiet_logs() -> None:
-    """Keep Prefect's log lines off a stderr that nobody watches; Prefect's server still gets them.
-
-    Prefect reads this when it is imported, so it has to be called before that.
-    """
-    if not sys.stderr.isatty():
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-
-
 @contextmanager
 def server(port: int, environment: Mapping[str, str], log: Path) -> Iterator[str]:
     """A Prefect server on loopback for as long as the block runs; yields its API URL.

@@ -90,9 +90,6 @@ def backfill(
     json: Json = False,
 ) -> None:
     """Deliver the rows of a span of time once more, in a file of their own; the watermark stays where it is."""
-    from manage.server import quiet_logs
-
-    quiet_logs()
     with opened(json) as workspace:
         from deployments.backfill import deliver_spans, spans_of
         from deployments.backfill import dry_run as look_ahead

@@ -13,6 +13,8 @@ from postgres_server import Postgres
 from prefect_server import free_port
 from workshop import Workshop
 
+from catalog.load import load_catalog
+from deployments.authoring import problems_of
 from deployments.prefect_api import prefect_api, tagged_deployments
 from deployments.project import load_project
 
@@ -124,6 +126,16 @@ def test_a_problem_that_the_database_knows_names_the_file_and_line_too(workshop:
     assert found == [("exports/gone.yaml", 4, "table"), ("exports/old.yaml", 8, "columns")]
     said = workshop.run("check", exit_code=1).stdout
     assert "error: COLUMN_MISSING: exports/gone.yaml:4: there is no table 'orderz'" in said
+
+
+def test_of_an_edited_text_its_own_line_is_named(workshop: Workshop, tmp_path: Path) -> None:
+    workshop.sqlite()
+    export_id = workshop.export()
+    edited = tmp_path / f"{export_id}.yaml"
+    written = (workshop.catalog_folder / "exports" / edited.name).read_text()
+    edited.write_text("# one line more\n" + written.replace("table: orders", "table: orderz"))
+    (problem,) = problems_of(load_catalog(workshop.catalog_folder), export_id, edited)
+    assert (problem.code, problem.file, problem.line) == ("COLUMN_MISSING", f"{tmp_path.name}/{edited.name}", 5)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,14 @@ def test_in_a_pipe_a_run_says_nothing_but_its_report(
     assert (result.returncode, result.stderr) == (0, "") and json.loads(result.stdout)["status"] == "succeeded"
 
 
+def test_in_a_pipe_the_other_commands_say_no_word_of_prefects_own_either(
+    workshop: Workshop, alone: dict[str, str]
+) -> None:
+    alone.pop("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", None)
+    result = subprocess.run([*COMMAND, "plan", "--json"], env=alone, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "") and isinstance(json.loads(result.stdout), list)
+
+
 def test_wrong_usage_exits_with_2(alone: dict[str, str]) -> None:
     assert subprocess.run([*COMMAND, "list", "--nonsense"], env=alone, capture_output=True).returncode == 2
 
