@@ -20,6 +20,14 @@ from catalog.places import state_folder
 from manage import output
 
 _START_SECONDS = 120
+# A collection of garbage in the server's one loop takes the lock of each SQLite connection whose cursors it finds. One
+# that waits there for another's commit then waits for 60 s, and everybody with it: the commit needs the loop. Python's
+# own threshold of 700 makes that a matter of minutes on a busy machine.
+_SERVER = """
+import gc, runpy
+gc.set_threshold(100_000)
+runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+"""
 
 
 def _note() -> Path:
@@ -59,7 +67,7 @@ def server(port: int, environment: Mapping[str, str], log: Path) -> Iterator[str
     # are in one list, and a thousand schedules take 1 s in place of 7.
     zones = {"PYTHONTZPATH": ""}
     settings = {**zones, **environment, "PREFECT_API_URL": api, "PREFECT_SERVER_UI_API_URL": api}
-    command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = ["-c", _SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with _process(command, settings, log) as child:
         deadline = time.monotonic() + _START_SECONDS
         while not answers(api):
@@ -104,7 +112,7 @@ def _refuse_taken(port: int) -> None:
 def worker(api: str, pool: str, environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process worker on the pool for as long as the block runs."""
     settings = {**environment, "PREFECT_API_URL": api, "PREFECT_WORKER_QUERY_SECONDS": "2"}
-    with _process(["prefect", "worker", "start", "--pool", pool, "--type", "process"], settings, log) as child:
+    with _process(["-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"], settings, log) as child:
         yield child
 
 
@@ -114,7 +122,7 @@ def _process(command: list[str], environment: Mapping[str, str], log: Path) -> I
     with log.open("ab") as sink:
         # A session of its own: ctrl-c reaches us alone, and we end the children in the right order.
         child = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [sys.executable, *command],
             env={**os.environ, **environment},
             stdout=sink,
             stderr=subprocess.STDOUT,

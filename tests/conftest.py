@@ -10,21 +10,13 @@ import pytest
 # Before Prefect is imported: its log lines stay off the console, as for `exports run` in a pipe.
 os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
 
-from at_memory_speed import memory
-
-# No test here outlives its machine, and a disk takes 8 ms for what memory does in 0.1: one commit of a ledger.
-if "TMPDIR" not in os.environ and (fast := memory()) is not None:
-    os.environ["TMPDIR"] = tempfile.tempdir = str(fast)
-
-# What a script starts in the background ignores ctrl-c, and so would the servers and workers that the tests end with it.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 from azure_server import azurite
 from browser import ui
 from custom_modules import custom_modules, module
 from debian_ftp_servers import debian_ftp_servers
 from ftp_server import authority, ftp_servers
 from gated_source import gated
+from in_memory import memory
 from ledgers import ledger, ledger_url
 from mariadb_server import mariadb
 from openpgp import partner, stranger
@@ -81,6 +73,43 @@ __all__ = [
     "webhook",
     "workshop",
 ]
+
+#: The files that take the longest. They begin first: one that is left over keeps a single process busy in the end.
+LONGEST = (
+    "test_dead_machines.py",
+    "test_every_action.py",
+    "test_s3_runs.py",
+    "test_network_faults.py",
+    "test_gitops.py",
+    "test_custom.py",
+    "test_soak.py",
+    "test_ui_walk.py",
+    "test_start.py",
+    "test_late.py",
+    "test_no_secret_appears.py",
+    "test_ways_in.py",
+    "test_out_of_order.py",
+    "test_standard_equivalent.py",
+    "test_deliver.py",
+    "test_clock_changes.py",
+    "test_lookback.py",
+    "test_notifications.py",
+)
+
+
+def pytest_configure() -> None:
+    """Let temporary files be in memory, and ctrl-c end what tests start."""
+    # No test outlives its machine, and a disk takes 8 ms for a commit of a ledger that memory does in 0.1.
+    if "TMPDIR" not in os.environ and (fast := memory()) is not None:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(fast)
+    # What a script starts in the background ignores ctrl-c, and so would each server and worker.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files of tests, and leave the tests of each as they are."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture(autouse=True)

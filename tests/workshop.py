@@ -125,7 +125,11 @@ class Workshop:
 
     def files(self) -> dict[str, bytes]:
         """What stands on the target, hidden files too."""
-        return {str(path.relative_to(self.drop)): path.read_bytes() for path in self.drop.rglob("*") if path.is_file()}
+        return {
+            str(path.relative_to(self.drop)): path.read_bytes()
+            for path in sorted(self.drop.rglob("*"))
+            if path.is_file()
+        }
 
     def text(self, name: str) -> str:
         return (self.drop / name).read_bytes().decode()
