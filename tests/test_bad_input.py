@@ -135,7 +135,7 @@ def test_of_an_edited_text_its_own_line_is_named(workshop: Workshop, tmp_path: P
     written = (workshop.catalog_folder / "exports" / edited.name).read_text()
     edited.write_text("# one line more\n" + written.replace("table: orders", "table: orderz"))
     (problem,) = problems_of(load_catalog(workshop.catalog_folder), export_id, edited)
-    assert (problem.code, problem.file, problem.line) == ("COLUMN_MISSING", f"{tmp_path.name}/{edited.name}", 5)
+    assert (str(problem.code), problem.file, problem.line) == ("COLUMN_MISSING", f"{tmp_path.name}/{edited.name}", 5)
 
 
 @pytest.mark.parametrize(
