@@ -16,9 +16,10 @@ install-dev: $(VENV)/.installed-dev
 demo: install
 	$(BIN)/exports demo
 
-# Most tests wait for a server more than they compute. The tests of one file share a process, and its servers.
+# Most tests wait for a server more than they compute, so there are more processes than cores. The tests of one file
+# share a process, and its servers; tests/conftest.py says which files begin.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # With servers that no Python package has: this installs them, as root on Debian, and one that is missing is a failure.
 # Debian lets one FTP server be installed at a time: the other is only unpacked.

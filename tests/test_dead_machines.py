@@ -133,6 +133,8 @@ def died_with_its_worker(
         doomed.kill()
         os.kill(process, signal.SIGKILL)
         doomed.wait()
+        # A busy machine takes its time to end a process that was killed.
+        workshop.wait_for(lambda: not workshop.ledger.is_at_work(export_id))
     return dead, process
 
 

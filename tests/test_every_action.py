@@ -19,6 +19,7 @@ from workshop import Workshop
 
 from deployments.prefect_api import find_deployment, post, prefect_api, tagged_deployments
 from deployments.project import load_project
+from deployments.runs import waiting_runs
 
 #: What each type of export has beside the common keys, and what else it has when it is to be scheduled.
 TYPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -128,6 +129,8 @@ def prepared(prefect: Workshop, modules: CustomModules, type_: str, state: str) 
     if state == "unscheduled" and type_ == "incremental_custom":
         # The command would make a standard export of it.
         with prefect_api() as client:
+            # What its scheduler makes in the very moment of the switch, Prefect leaves waiting.
+            prefect.wait_for(lambda: waiting_runs(client, export_id, load_project().tag))
             client.pause_deployment(deployment_of(export_id).id)
     elif state == "unscheduled":
         prefect.run("unschedule", export_id)
