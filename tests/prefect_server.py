@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,19 @@ def deployment_of(export_id: str) -> DeploymentResponse:
 def status_of(workshop: Workshop, export_id: str) -> str:
     """The export's status, as the command lists it."""
     return next(entry["status"] for entry in workshop.json("list") if entry["id"] == export_id)
+
+
+def turn_until(prefect: Workshop, export_id: str, status: str, turn: Callable[[], object]) -> None:
+    """Turn a switch in Prefect until the export has that status.
+
+    What Prefect's scheduler makes in the very moment in which a schedule is switched off, it leaves waiting.
+    """
+
+    def turned() -> bool:
+        turn()
+        return status_of(prefect, export_id) == status
+
+    prefect.wait_for(turned)
 
 
 def run_again(workshop: Workshop, run_id: str, export_id: str) -> dict[str, Any]:

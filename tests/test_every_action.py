@@ -14,12 +14,11 @@ from uuid import UUID
 import pytest
 from custom_modules import UPPER, CustomModules, modules_in
 from prefect.states import Running
-from prefect_server import NIGHTLY, deployment_of
+from prefect_server import NIGHTLY, deployment_of, turn_until
 from workshop import Workshop
 
 from deployments.prefect_api import find_deployment, post, prefect_api, tagged_deployments
 from deployments.project import load_project
-from deployments.runs import waiting_runs
 
 #: What each type of export has beside the common keys, and what else it has when it is to be scheduled.
 TYPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -129,9 +128,8 @@ def prepared(prefect: Workshop, modules: CustomModules, type_: str, state: str) 
     if state == "unscheduled" and type_ == "incremental_custom":
         # The command would make a standard export of it.
         with prefect_api() as client:
-            # What its scheduler makes in the very moment of the switch, Prefect leaves waiting.
-            prefect.wait_for(lambda: waiting_runs(client, export_id, load_project().tag))
-            client.pause_deployment(deployment_of(export_id).id)
+            deployment_id = deployment_of(export_id).id
+            turn_until(prefect, export_id, "draft", lambda: client.pause_deployment(deployment_id))
     elif state == "unscheduled":
         prefect.run("unschedule", export_id)
     elif state == "in_progress":

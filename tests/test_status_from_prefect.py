@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.states import AwaitingRetry, Pending, Running
-from prefect_server import NIGHTLY, deployment_of, run_again, status_of
+from prefect_server import NIGHTLY, deployment_of, run_again, status_of, turn_until
 from workshop import Workshop
 
 from deployments.prefect_api import prefect_api
-from deployments.project import load_project
-from deployments.runs import waiting_runs
 
 Turn = Callable[[SyncPrefectClient, DeploymentResponse, bool], object]
 
@@ -34,11 +33,8 @@ def test_each_switch_pauses_and_resumes(prefect: Workshop, turn: Turn) -> None:
     prefect.run("activate", export_id)
     with prefect_api() as client:
         for on in (False, True, False, True):
-            if not on:
-                # What its scheduler makes in the very moment of the switch, Prefect leaves waiting.
-                prefect.wait_for(lambda: waiting_runs(client, export_id, load_project().tag))
-            turn(client, deployment_of(export_id), on)
-            assert status_of(prefect, export_id) == ("scheduled" if on else "draft")
+            switch = partial(turn, client, deployment_of(export_id), on)
+            turn_until(prefect, export_id, "scheduled" if on else "draft", switch)
             assert (prefect.json("list", "--search", export_id)[0]["next_run"] is not None) is on
             allowed = "unschedule" if on else "activate"
             refused = prefect.json("activate" if on else "unschedule", export_id, exit_code=3)["error"]
