@@ -2,6 +2,8 @@
 
 import csv
 import io
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from written import written
 
 from catalog.errors import Code, ExportError
 from catalog.file import CsvOptions
+from catalog.places import ROOT
 from tasks.rows.columns import Column, column_of
 
 NUMBER, TEXT, BOOLEAN = column_of("n", "numeric"), column_of("t", "text"), column_of("b", "boolean")
@@ -161,3 +164,18 @@ def test_what_changes_the_cells_is_not(options: dict[str, Any]) -> None:
 def test_options_that_cannot_hold_are_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         CsvOptions(**options)
+
+
+def test_a_header_alone_does_not_import_pandas() -> None:
+    """A fifth of a second, for which a run without rows, or with lines that PostgreSQL wrote, need not wait."""
+    script = """
+import io, sys
+from catalog.file import CsvOptions
+from tasks.rows.columns import Column
+from tasks.write import CsvWriter
+sink = io.BytesIO()
+CsvWriter(CsvOptions(), [Column("id", "integer", "number", None)], sink, 0).close()
+print(sink.getvalue(), "pandas" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert ran.stdout == "b'id\\n' False\n", ran.stderr
