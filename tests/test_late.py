@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flow_engine import run_flow
 from prefect.states import Pending, Scheduled
-from prefect_server import NIGHTLY, deployment_of
+from prefect_server import NIGHTLY, deployment_of, turn_until
 from receivers import Webhook
 from workshop import Workshop
 
@@ -148,7 +148,7 @@ def test_what_is_not_scheduled_is_not_watched(prefect: Workshop, nightly: str, w
 def test_a_day_whose_run_prefect_left_out_is_not_watched(prefect: Workshop, nightly: str, webhook: Webhook) -> None:
     deployment = deployment_of(nightly)
     with prefect_api() as client:
-        client.pause_deployment(deployment.id)
+        turn_until(prefect, nightly, "draft", lambda: client.pause_deployment(deployment.id))
         assert runs_ahead(nightly) == [], "pausing deletes what waits"
         client.resume_deployment(deployment.id)
     prefect.wait_for(lambda: len(runs_ahead(nightly)) == 2)

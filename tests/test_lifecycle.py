@@ -2,13 +2,14 @@
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Pending, Running, Scheduled
-from prefect_server import NIGHTLY, deployment_of, status_of
+from prefect_server import NIGHTLY, deployment_of, status_of, turn_until
 from workshop import Workshop
 
 from deployments.apply import deploy
@@ -64,10 +65,11 @@ def test_pausing_in_the_prefect_ui_makes_a_draft(prefect: Workshop, switch: str)
     deployment = deployment_of(export_id)
     with prefect_api() as client:
         if switch == "deployment":
-            client.pause_deployment(deployment.id)
+            off = partial(client.pause_deployment, deployment.id)
         else:
-            client.update_deployment_schedule(deployment.id, deployment.schedules[0].id, active=False)
-    assert status_of(prefect, export_id) == "draft"
+            schedule_id = deployment.schedules[0].id
+            off = partial(client.update_deployment_schedule, deployment.id, schedule_id, active=False)
+        turn_until(prefect, export_id, "draft", off)
     assert prefect.json("plan") == []
     prefect.run("apply")
     assert status_of(prefect, export_id) == "draft", "applying what has not changed must not switch it on again"

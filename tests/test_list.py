@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.states import AwaitingRetry, Completed, Crashed, Failed, Pending, Running, Scheduled, State
-from prefect_server import NIGHTLY, deployment_of, status_of
+from prefect_server import NIGHTLY, deployment_of, status_of, turn_until
 from workshop import Workshop
 
 from deployments.apply import deploy
@@ -97,10 +98,9 @@ def test_a_schedule_that_was_switched_on_or_off_counts_at_once(prefect: Workshop
         line = line_of(prefect, export_id)
         assert line["status"] == "scheduled" and line["next_run"] is not None
         with prefect_api() as client:
-            client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-        line = line_of(prefect, export_id)
-        assert line["status"] == "draft" and line["next_run"] is None
-        with prefect_api() as client:
+            off = partial(client.update_deployment_schedule, deployment.id, schedule.id, active=False)
+            turn_until(prefect, export_id, "draft", off)
+            assert line_of(prefect, export_id)["next_run"] is None
             client.update_deployment_schedule(deployment.id, schedule.id, active=True)
 
 
