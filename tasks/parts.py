@@ -197,7 +197,8 @@ class Parts:
                 writer.close()
 
     def _writer(self, columns: tuple[Column, ...], sink: BinaryIO, before: int, part: int) -> Writer:
-        return open_writer(self._file, columns, sink, before, fill_part(self._member, part))
+        member = fill_part(self._member, part)
+        return open_writer(self._file, columns, sink, before, member, scratch=self._folder)
 
     @contextmanager
     def _sink(self, part: int, files: list[Extracted], before: int) -> Iterator[BinaryIO]:
@@ -223,7 +224,7 @@ class Parts:
         now = time.monotonic()
         if now - self._told >= PROGRESS_SECONDS:
             self._told = now
-            written = sum(path.stat().st_size for path in self._folder.iterdir())
+            written = sum(path.stat().st_size for path in self._folder.iterdir() if path.is_file())
             self.on_progress(self.rows, written)
 
 

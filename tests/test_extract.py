@@ -103,6 +103,16 @@ def test_parts_are_cut_by_rows_and_counted_as_they_stand(
 
 
 @pytest.mark.parametrize("kind", FORMATS)
+def test_rows_stand_nowhere_but_in_the_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """There they are private, and what a run that died left of them is removed."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "there is none"))
+    result = extracted(
+        sqlite_file(tmp_path, ROWS), tmp_path / "spool", monkeypatch, lambda *_: None, **FORMATS[kind], max_rows=25_000
+    )
+    assert [file.rows for file in result.files] == [25_000]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_spool_leaves_nothing_and_says_where(
     tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, kind: str

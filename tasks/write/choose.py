@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 from catalog.file import File
@@ -20,19 +21,27 @@ FORMS: dict[str, Literal["text", "typed"]] = {"csv": "text", "jsonl": "text", "p
 
 
 def open_writer(
-    file: File, columns: Sequence[Column], sink: BinaryIO, rows_before: int, member: str, *, goes_on: bool = False
+    file: File,
+    columns: Sequence[Column],
+    sink: BinaryIO,
+    rows_before: int,
+    member: str,
+    *,
+    goes_on: bool = False,
+    scratch: Path | None = None,
 ) -> Writer:
     """A writer for the file's format and compression.
 
     `rows_before` rows of the result are in earlier parts (for messages); `member` is what a zip calls what it holds.
-    With `goes_on` (csv and jsonl) the file begins elsewhere. Raises OSError when the sink fails.
+    With `goes_on` (csv and jsonl) the file begins elsewhere. `scratch` is the folder in which xlsx keeps its rows until
+    the end, in clear; the machine's temporary one by default. Raises OSError when the sink or that folder fails.
     """
     if file.format == "parquet":
         return ParquetWriter(columns, sink)
     if file.format == "xlsx":
         from tasks.write.spreadsheet import XlsxWriter
 
-        return XlsxWriter(columns, sink, rows_before)
+        return XlsxWriter(columns, sink, rows_before, scratch)
     stream = open_stream(file, sink, member)
     if file.format == "jsonl":
         return JsonLinesWriter(columns, stream or sink, stream, file.max_bytes)

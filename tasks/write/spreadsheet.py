@@ -29,11 +29,13 @@ _WIDTHS = {"date": 12, "timestamp": 24}
 
 
 class XlsxWriter:
-    """One sheet with a bold, frozen header. Rows go through a temporary folder, so memory does not grow with them."""
+    """One sheet with a bold, frozen header. Rows go through a folder in `scratch`, so memory does not grow with them."""
 
-    def __init__(self, columns: Sequence[Column], sink: BinaryIO, rows_before: int) -> None:
+    def __init__(
+        self, columns: Sequence[Column], sink: BinaryIO, rows_before: int, scratch: Path | None = None
+    ) -> None:
         self._columns, self._sink, self._rows_before = columns, sink, rows_before
-        self._folder = TemporaryDirectory(prefix="exports-xlsx-")
+        self._folder = TemporaryDirectory(prefix="xlsx-", dir=scratch)
         self._path = Path(self._folder.name) / "book.xlsx"
         self._book = Workbook(str(self._path), {"constant_memory": True, "tmpdir": self._folder.name})
         self._book.use_zip64()
