@@ -16,6 +16,7 @@ from deployments.companions import companion_differences, keep_companions
 from deployments.lifecycle import beginning_at, register_and_deploy, remove_waiting, switch_on
 from deployments.plan import Difference, compare, keep_start
 from deployments.prefect_api import tagged_deployments
+from deployments.renamed import refusal, renamed
 from deployments.runs import waiting_runs
 from deployments.status import is_active
 from deployments.workspace import Workspace
@@ -40,7 +41,8 @@ def carry_out(
     """Carry every difference out and return those that were; safe to repeat, and to go on with after an interruption.
 
     New exports are deployed paused, or switched on with `activate_new`. Edited ones stay as active as they are.
-    Raises ExportError, before anything is written, for an invalid definition or, without `since`, a changed source.
+    Raises ExportError, before anything is written, for an invalid definition or, without `since`, a changed source or
+    a renamed incremental export.
     """
     found, exports, standing = _compare(workspace)
     todo = [difference for difference in found if difference.change != "same"]
@@ -51,7 +53,9 @@ def carry_out(
     for entry in written:
         if entry.change == "new":
             own_deployment(workspace.client, entry.export, workspace.project.tag)
-    begun = {entry.export: _begun(workspace, exports[entry.export], since) for entry in written}
+        if entry.renamed_from is not None and since is None:
+            raise refusal(entry.export, entry.renamed_from)
+    begun = {entry.export: _begun(workspace, exports[entry.export], entry, since) for entry in written}
     if written:
         ensure_work_pool(workspace.client, workspace.project)
     for difference in todo:
@@ -88,6 +92,9 @@ def _compare(workspace: Workspace) -> tuple[list[Difference], dict[str, Export],
         else entry
         for entry in compare(specs, standing.values(), active)
     ]
+    gone = [standing[entry.export] for entry in found if entry.change == "gone"]
+    before = renamed([exports[entry.export] for entry in found if entry.change == "new"], gone, workspace.ledger)
+    found = [replace(entry, renamed_from=before.get(entry.export)) for entry in found]
     return [_with_waiting(workspace, entry, exports, standing) for entry in found], exports, standing
 
 
@@ -101,9 +108,9 @@ def _with_waiting(
     return replace(entry, active=True) if waiting else entry
 
 
-def _begun(workspace: Workspace, export: Export, since: str | None) -> Export:
-    # `since` is for changed sources: a new export beside them begins where its definition says.
-    known = workspace.ledger.newest(export.id) is not None
+def _begun(workspace: Workspace, export: Export, difference: Difference, since: str | None) -> Export:
+    # `since` is for changed sources and ids: a new export beside them begins where its definition says.
+    known = difference.renamed_from is not None or workspace.ledger.newest(export.id) is not None
     return beginning_at(workspace, export, since if known else None)
 
 

@@ -26,6 +26,7 @@ class Difference:
 
     `changes` are the values of what differs in the definition, the schedule and the parameters. `by_hand` tells that
     somebody changed these, the description, the tags or the parameter form in Prefect: the version is the catalog's.
+    `renamed_from` is the export, gone from the catalog, that a new one seems to be.
     For what stands beside the exports, `export` is its own name, which no export can have.
     """
 
@@ -36,6 +37,7 @@ class Difference:
     kind: Kind = "export"
     changes: tuple[Changed, ...] = ()
     by_hand: bool = False
+    renamed_from: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The difference as `exports plan --json` prints it."""
@@ -47,6 +49,7 @@ class Difference:
             "kind": self.kind,
             "changes": [changed.to_json() for changed in self.changes],
             "by_hand": self.by_hand,
+            "renamed_from": self.renamed_from,
         }
 
 

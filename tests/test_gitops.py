@@ -126,6 +126,54 @@ def test_a_tables_other_data_type_is_an_edit(prefect: Workshop) -> None:
     assert found["details"] == ["tags"] and found["by_hand"] is False
 
 
+def renamed(workshop: Workshop, **keys: Any) -> tuple[str, str]:
+    """An incremental export that has delivered once, and the id that the new name of its YAML gives it."""
+    workshop.sqlite()
+    before, after = workshop.incremental(workshop.id("before"), schedule=NIGHTLY), workshop.id("after")
+    workshop.run("run", before)
+    workshop.run("activate", before)
+    (workshop.catalog_folder / "exports" / f"{before}.yaml").unlink()
+    workshop.incremental(after, schedule=NIGHTLY, name="Another name", **keys)
+    return before, after
+
+
+def test_an_export_whose_yaml_was_renamed_does_not_begin_anew_without_a_word(prefect: Workshop) -> None:
+    before, after = renamed(prefect)
+    looks = f"{after}: new, and looks like {before}, which is gone: `apply` wants --since, or the old file name"
+    assert looks in words(prefect)
+    error = prefect.json("apply", "--activate", exit_code=1)["error"]
+    assert (error["code"], error["export"]) == ("SOURCE_CHANGED", after) and f"{before}.yaml" in error["hint"]
+    assert deployment_of(before).schedules[0].active, "nothing is written"
+    prefect.run("apply", "--activate", "--since", "2026-01-03T00:00")
+    assert words(prefect) == []
+    assert prefect.json("run", after)["window"]["since"] == "2026-01-02T23:00:00+00:00"
+
+
+def test_the_old_name_of_a_yaml_goes_on_where_it_was(prefect: Workshop) -> None:
+    before, after = renamed(prefect)
+    folder = prefect.catalog_folder / "exports"
+    (folder / f"{after}.yaml").rename(folder / f"{before}.yaml")
+    prefect.run("apply")
+    report = prefect.json("run", before)
+    assert report["window"]["since"] is not None and report["rows"] == 0
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"cursor": {"start": "2026-01-02T00:00:00Z"}},
+        {"target": "other"},
+        {"table": None, "query": "SELECT * FROM orders", "cursor": {"key": ["id"]}},
+    ],
+    ids=["its beginning is said", "another target", "another source"],
+)
+def test_what_is_another_export_is_just_new(prefect: Workshop, keys: dict[str, Any]) -> None:
+    prefect.target("other", str(prefect.drop))
+    _, after = renamed(prefect, **keys)
+    assert next(entry for entry in prefect.json("plan") if entry["export"] == after)["renamed_from"] is None
+    prefect.run("apply")
+
+
 def test_only_what_carries_the_projects_tag_is_ever_touched(prefect: Workshop) -> None:
     prefect.sqlite()
     tag = load_project().tag
