@@ -17,7 +17,8 @@ def sentence(difference: Difference) -> str:
     is_live = difference.active and difference.kind == "export"
     scheduled = ", though it is scheduled" if is_live else ""
     if difference.renamed_from is not None:
-        return f"new, and looks like {difference.renamed_from}, which is gone: `apply` wants --since, or the old file name"
+        before = difference.renamed_from
+        return f"new, and looks like {before}, which is gone: `apply` wants --since, or the old file name"
     if difference.change == "new":
         return "new" if difference.kind == "export" else f"new {difference.kind}"
     if difference.kind != "export" and difference.change == "gone":

@@ -29,7 +29,7 @@ _WIDTHS = {"date": 12, "timestamp": 24}
 
 
 class XlsxWriter:
-    """One sheet with a bold, frozen header. Rows go through a folder in `scratch`, so memory does not grow with them."""
+    """One sheet with a bold, frozen header. Rows go through a folder in `scratch`, so memory does not grow."""
 
     def __init__(
         self, columns: Sequence[Column], sink: BinaryIO, rows_before: int, scratch: Path | None = None
