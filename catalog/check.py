@@ -15,7 +15,7 @@ from catalog.errors import Code, ExportError
 from catalog.load import Catalog
 from catalog.naming import NameFields, fill_part, render, render_folder
 from catalog.problem import Problem, Severity, problem_from
-from catalog.schedule import occurrences
+from catalog.schedule import left_out_by_prefect, occurrences
 from catalog.yaml_file import line_of, shown
 
 #: How far ahead, and over how many runs, a schedule is played through.
@@ -41,6 +41,7 @@ def check_catalog(
         if export.id in wanted:
             problems += _own_collisions(catalog, export, now, severity)
             problems += _unclear_moment(catalog, export, now)
+            problems += _left_out(catalog, export)
     return problems
 
 
@@ -166,6 +167,14 @@ def _unclear_moment(catalog: Catalog, export: Export, now: datetime) -> Iterator
         return
     hint = f"write its offset, as {moment.isoformat()}"
     yield _found(catalog, export, "schedule", "warning", Code.SCHEDULE_INVALID, why, hint)
+
+
+def _left_out(catalog: Catalog, export: Export) -> Iterator[Problem]:
+    days = left_out_by_prefect(export.schedule.cron) if export.schedule and export.schedule.cron else []
+    if days:
+        message = f"Prefect does not start the runs of {' and '.join(sorted({f'{day.day} {day:%B}' for day in days}))}"
+        hint = "name no day after the 28th, as in `1-28/5`, or write L for the last one, as in `1,15,L`"
+        yield _found(catalog, export, "schedule", "warning", Code.SCHEDULE_INVALID, message, hint)
 
 
 def _resolved(export: Export, moment: datetime, until: datetime, since: datetime) -> tuple[str, str]:

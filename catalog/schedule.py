@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from heapq import merge
 from itertools import groupby, pairwise, takewhile
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -16,6 +16,11 @@ from catalog.suggest import did_you_mean
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 #: Prefect does not know the first two, and takes a range of one value for all values.
 _NOT_FOR_PREFECT = re.compile(r"\b([0-7]L|LW|(?P<one>\w+)-(?P=one))\b", re.IGNORECASE)
+#: By field: steps from its last value, a range of one value too, and from a weekday, where Prefect ends on another.
+_STEPS_NOT_FOR_PREFECT = tuple(
+    map(re.compile, (r"\b59/\d+", r"\b23/\d+", r"\b31/\d+", r"\b12/\d+", r"(?<![-\w])\w+/\d+"))
+)
+_FEBRUARY, _MARCH, _SHORTEST_MONTH = 2, 3, 28
 
 
 def check_timezone(name: str) -> None:
@@ -32,11 +37,22 @@ def check_cron(expression: str) -> None:
     if len(expression.split()) != 5:
         raise ValueError(f"{expression!r} is no cron expression: it has five fields, as in `0 2 * * *`")
     try:
-        CronSim(expression, datetime(2026, 1, 1))
+        fields = CronSim(expression, datetime(2026, 1, 1))
     except CronSimError as error:
         raise ValueError(f"{expression!r} is no cron expression: {error}") from None
-    if found := _NOT_FOR_PREFECT.search(expression):
-        raise ValueError(f"{expression!r} cannot be used: Prefect does not read {found[0]} as cron does")
+    if part := _not_for_prefect(expression, fields):
+        raise ValueError(f"{expression!r} cannot be used: Prefect does not read {part} as cron does")
+
+
+def _not_for_prefect(expression: str, fields: CronSim) -> str | None:
+    steps = (steps.search(field) for steps, field in zip(_STEPS_NOT_FOR_PREFECT, expression.split(), strict=True))
+    if found := _NOT_FOR_PREFECT.search(expression) or next(filter(None, steps), None):
+        return found[0]
+    if CronSim.LAST in fields.days and max(fields.days) > _SHORTEST_MONTH:
+        return "L beside a day after the 28th"
+    if "#" in expression and expression.split()[2] != "*":
+        return "# beside days of the month"
+    return None
 
 
 def check_clock(value: str) -> None:
@@ -61,6 +77,24 @@ def occurrences(cron: str, timezone: ZoneInfo, after: datetime) -> Iterator[date
     each = (CronSim(f"{minute} {hour} {days}", begin) for days in (f"{day} {month} *", f"* {month} {weekday}"))
     for _, same in groupby(merge(*each, key=datetime.timestamp), key=datetime.timestamp):
         yield next(same)
+
+
+def left_out_by_prefect(cron: str) -> list[date]:
+    """The days of 2027 and 2028, each standing for its like, on which Prefect does not start the run that is due.
+
+    Past the last day due in February, its croniter counts on to the next day in the list, though February has none of
+    that number: after 15 February `1,15,30` comes to the 30th, which it takes for 2 March. Seen with Prefect 3.8.8.
+    """
+    fields = CronSim(cron, datetime(2026, 1, 1))
+    if not {_FEBRUARY, _MARCH} <= fields.months:
+        return []
+    days = {day for day in fields.days if day > 0}
+    found: list[date] = []
+    for last in (date(2027, _FEBRUARY, 28), date(2028, _FEBRUARY, 29)):
+        beyond = min((day for day in days if day > last.day), default=last.day)
+        if last.day not in days:
+            found += [date(last.year, _MARCH, day) for day in sorted(days) if day < beyond - last.day]
+    return found
 
 
 def slots_within(

@@ -166,6 +166,26 @@ def test_the_moment_of_a_one_shot(folder: Path, at: str, message: str | None) ->
         assert str(message) in problem.message and problem.line == 8
 
 
+@pytest.mark.parametrize(
+    ("cron", "days"),
+    [
+        ("0 2 1,15,30 * *", "1 March"),
+        ("0 2 1,2,31 * *", "1 March and 2 March"),
+        ("0 2 */3 * *", "1 March"),
+        ("0 2 1,15,L * *", None),
+        ("0 2 31 * *", None),
+        ("0 2 * * *", None),
+    ],
+)
+def test_days_on_which_prefect_does_not_start_a_run(folder: Path, cron: str, days: str | None) -> None:
+    write(folder, "orders", schedule={"cron": cron})
+    problems = check(folder, activating=True)
+    assert len(problems) == (1 if days else 0)
+    for problem in problems:
+        assert (problem.code, problem.severity, problem.line) == (Code.SCHEDULE_INVALID, "warning", 8)
+        assert problem.message == f"Prefect does not start the runs of {days}"
+
+
 def test_problems_of_some_exports_alone(folder: Path) -> None:
     for export_id in ("a", "b", "c"):
         write(folder, export_id, name="Orders", file={"name": "o.csv"})
