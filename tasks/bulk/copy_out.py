@@ -32,8 +32,8 @@ from tasks.source.read import Begun
 #: The server sends a row at a time; so much of them is handed on at once.
 _CHUNK_BYTES = 1 << 18
 #: So many bytes are waited for at once, while they come within so long.
-_WAKE_BYTES = 64 << 10
-_WAKE_MILLISECONDS = 2
+_WAKE_BYTES = 512 << 10
+_WAKE_MILLISECONDS = 4
 
 
 @dataclass(slots=True)
