@@ -57,7 +57,7 @@ def answers(api_url: str) -> bool:
 
 @contextmanager
 def server(port: int, environment: Mapping[str, str], log: Path) -> Iterator[str]:
-    """A Prefect server on loopback for as long as the block runs; yields its API URL.
+    """A Prefect server on loopback, closed to other websites, for as long as the block runs; yields its API URL.
 
     Raises ExportError PREFECT_UNREACHABLE when it does not come up.
     """
@@ -66,7 +66,12 @@ def server(port: int, environment: Mapping[str, str], log: Path) -> Iterator[str
     # For every cron schedule that it reads, the server walks the system's folder of time zones; the package tzdata's
     # are in one list, and a thousand schedules take 1 s in place of 7.
     zones = {"PYTHONTZPATH": ""}
-    settings = {**zones, **environment, "PREFECT_API_URL": api, "PREFECT_SERVER_UI_API_URL": api}
+    # A deployment says what code runs: a web page of somebody else, in a browser on this machine, must not make one.
+    pages = {
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
+    }
+    settings = {**zones, **pages, **environment, "PREFECT_API_URL": api, "PREFECT_SERVER_UI_API_URL": api}
     command = ["-c", _SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with _process(command, settings, log) as child:
         deadline = time.monotonic() + _START_SECONDS

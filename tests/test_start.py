@@ -9,9 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_server import QUIET, free_port
 from workshop import Workshop
 
+from deployments.prefect_api import post, prefect_api
 from manage.start_up import PACKAGES, intruder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,7 +44,8 @@ def test_start_runs_server_and_worker_until_it_is_ended(
             names = {"runs that died", "runs that never began", "tell of crashed runs"}
 
             def automations() -> set[str]:
-                return {found["name"] for found in httpx.post(f"{api}/automations/filter", json={}).json()}
+                with temporary_settings({PREFECT_API_URL: api}), prefect_api() as client:
+                    return {found["name"] for found in post(client, "/automations/filter", {})}
 
             workshop.wait_for(lambda: automations() == {f"manage-exports: {name}" for name in names})
             # No server is named here: the other commands find the one that runs.
@@ -109,3 +112,19 @@ def test_a_package_of_somebody_else_in_place_of_ours_is_named(tmp_path: Path) ->
     assert intruder(ROOT) is None
     reason = intruder(tmp_path)
     assert reason is not None and f"`{PACKAGES[0]}`" in reason and str(tmp_path) in reason
+
+
+def test_a_web_page_of_somebody_else_changes_nothing_in_prefect(prefect_url: str) -> None:
+    page = {"Origin": "https://elsewhere.example"}
+    # What a browser sends without asking first, and what it asks before it sends anything else.
+    for kind in ("text/plain", "application/json"):
+        sent = httpx.post(f"{prefect_url}/flows/", content=b'{"name": "theirs"}', headers={**page, "Content-Type": kind})
+        assert sent.status_code == 403 and "access-control-allow-origin" not in sent.headers
+    asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "prefect-csrf-token"}
+    asked = httpx.options(f"{prefect_url}/flows/", headers={**page, **asking})
+    assert asked.status_code == 400 and "access-control-allow-origin" not in asked.headers
+    token = httpx.get(f"{prefect_url}/csrf-token?client=theirs", headers=page)
+    assert "access-control-allow-origin" not in token.headers
+    server = prefect_url.removesuffix("/api")
+    for own in (server, server.replace("127.0.0.1", "localhost")):
+        assert httpx.options(f"{prefect_url}/flows/", headers={"Origin": own, **asking}).status_code == 200
