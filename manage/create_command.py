@@ -6,7 +6,6 @@ import sys
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from manage import output
 from manage.command import Json
@@ -77,10 +76,7 @@ def create(
     if target:
         content["target"] = target[0] if len(target) == 1 else target
     for entry in set_ or ():
-        key, separator, value = entry.partition("=")
-        if not separator:
-            raise typer.BadParameter(f"{entry} is no KEY=VALUE", param_hint="--set")
-        _put(content, key, yaml.safe_load(value))
+        _set(content, entry)
     with output.failing(json):
         catalog = load_catalog()
         if sys.stdin.isatty() and sys.stdout.isatty() and not json:
@@ -95,10 +91,25 @@ def create(
         output.say(f"{written.path} is written; look with `exports {look} {export_id}`, then activate or run it")
 
 
+def _set(content: dict[str, Any], entry: str) -> None:
+    # As the catalog's own files are read: 12:30 is a text to YAML 1.2, and to 1.1 a number of seconds.
+    from catalog.yaml_file import read_value
+
+    key, separator, value = entry.partition("=")
+    if not separator:
+        raise typer.BadParameter(f"{entry} is no KEY=VALUE", param_hint="--set")
+    try:
+        _put(content, key, read_value(value))
+    except ValueError as error:
+        raise typer.BadParameter(f"{entry} cannot be used: {error}", param_hint="--set") from None
+
+
 def _put(content: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise ValueError(f"{parent} is a value already, and has no keys")
     content[last] = value
 
 

@@ -63,6 +63,18 @@ def test_what_check_refuses_is_not_written(workshop: Workshop, options: list[str
     assert not list((workshop.catalog_folder / "exports").iterdir())
 
 
+def test_set_reads_values_as_the_catalog_does(workshop: Workshop) -> None:
+    workshop.sqlite()
+    options = ["--type", "periodic_full", "--database", "crm", "--table", "orders", "--file-name", "o.csv"]
+    options += ["--target", "drop", "--cron", "0 2 * * *"]
+    found = workshop.json("create", workshop.id(), *options, "--set", "expect_by=12:30", "--set", "file.csv.null=no")
+    assert (found["definition"]["expect_by"], found["definition"]["file"]["csv"]) == ("12:30", {"null": "no"})
+    for broken in (["where=a: b: c"], ["file=o.csv", "file.format=csv"], ["retries"]):
+        words = [*options, *(f"--set={each}" for each in broken)]
+        assert "--set" in workshop.run("create", workshop.id("no"), *words, exit_code=2).stderr
+    assert len(list((workshop.catalog_folder / "exports").iterdir())) == 1
+
+
 def test_an_export_that_is_there_is_left_alone(workshop: Workshop) -> None:
     workshop.sqlite()
     export_id = workshop.export()
