@@ -18,12 +18,12 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from catalog.cursor import Cursor
 from catalog.file import File
-from catalog.model import ID_PATTERN, Frozen, Label, Text, invalid
+from catalog.model import ID_PATTERN, LONGEST_ID, Frozen, Label, Text, invalid
 from catalog.naming import check_pattern
 from catalog.notification import Notification
 from catalog.schedule import check_clock, check_cron, check_timezone, earliest_clock
 
-ExportId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=100)]
+ExportId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=LONGEST_ID)]
 ExportType = Literal["one_shot", "periodic_full", "incremental", "custom", "incremental_custom"]
 EXPORT_TYPES: tuple[str, ...] = get_args(ExportType)
 #: The types that are all YAML; the others need Python in `flows/custom/`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -15,8 +14,7 @@ import yaml
 from catalog import rewrite
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.load import RESERVED, Catalog, read_export
-from catalog.model import ID_PATTERN
+from catalog.load import Catalog, read_export, refuse_no_id
 from catalog.problem import Problem
 from deployments.apply import own_deployment
 from deployments.checking import check
@@ -53,7 +51,7 @@ def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | N
     original = workspace.known(export_id)
     refuse_custom(original, "copy")
     require_status(workspace, export_id, "copy", {"draft", "scheduled", "finished"})
-    _refuse_no_id(new_id)
+    refuse_no_id(new_id)
     if own_deployment(workspace.client, new_id, workspace.project.tag) is not None:
         raise ExportError(
             Code.DEFINITION_DUPLICATE,
@@ -77,15 +75,6 @@ def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | N
     except ExportError:
         copied.unlink()
         raise
-
-
-def _refuse_no_id(new_id: str) -> None:
-    if re.fullmatch(ID_PATTERN, new_id) is None or new_id in RESERVED:
-        raise ExportError(
-            Code.DEFINITION_INVALID,
-            f"{new_id!r} is no id of an export",
-            "begin with a letter, then lower-case letters, digits and _; and no word of Python",
-        )
 
 
 def require_draft(workspace: Workspace, export_id: str, action: str) -> None:
@@ -153,7 +142,7 @@ def create_export(catalog: Catalog, export_id: str, content: Mapping[str, Any]) 
 
     Raises ExportError for the first error that `check` finds in it, DEFINITION_DUPLICATE when the id is taken.
     """
-    _refuse_no_id(export_id)
+    refuse_no_id(export_id)
     path = path_of(catalog, export_id)
     rewrite.refuse_taken(path)
     export = composed(catalog, export_id, content)
@@ -163,7 +152,7 @@ def create_export(catalog: Catalog, export_id: str, content: Mapping[str, Any]) 
 
 def composed(catalog: Catalog, export_id: str, content: Mapping[str, Any]) -> Export:
     """The definition with these keys and values, checked. Raises ExportError for the first error that is found."""
-    _refuse_no_id(export_id)
+    refuse_no_id(export_id)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{export_id}.yaml"
         path.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
