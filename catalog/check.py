@@ -154,7 +154,7 @@ def _unclear_moment(catalog: Catalog, export: Export, now: datetime) -> Iterator
     at = export.schedule.at if export.schedule else None
     if at is None:
         return
-    moment = at if at.tzinfo else at.replace(tzinfo=export.timezone)
+    moment = export.in_zone(at)
     if moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) != at.replace(tzinfo=None):
         why = f"the moment {at.isoformat()} is skipped in {export.timezone}: the clock goes forward over it"
     elif moment.utcoffset() != moment.replace(fold=1).utcoffset():

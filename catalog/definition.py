@@ -21,7 +21,7 @@ from catalog.file import File
 from catalog.model import ID_PATTERN, LONGEST_ID, Frozen, Label, Text, invalid
 from catalog.naming import check_pattern
 from catalog.notification import Notification
-from catalog.schedule import check_clock, check_cron, check_timezone, earliest_clock
+from catalog.schedule import check_clock, check_cron, check_moment, check_timezone, earliest_clock
 
 ExportId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=LONGEST_ID)]
 ExportType = Literal["one_shot", "periodic_full", "incremental", "custom", "incremental_custom"]
@@ -55,6 +55,13 @@ class Schedule(Frozen):
     def _cron(cls, value: str | None) -> str | None:
         if value is not None:
             check_cron(value)
+        return value
+
+    @field_validator("at")
+    @classmethod
+    def _at(cls, value: datetime | None) -> datetime | None:
+        if value is not None:
+            check_moment(value)
         return value
 
     @model_validator(mode="after")
@@ -245,6 +252,10 @@ class Export(Frozen):
     def timezone(self) -> ZoneInfo:
         """The zone in which this export's logical time is shown."""
         return ZoneInfo(self.schedule.timezone if self.schedule else "UTC")
+
+    def in_zone(self, moment: datetime) -> datetime:
+        """A moment as a person writes it: without a zone it is meant in the schedule's."""
+        return moment if moment.tzinfo else moment.replace(tzinfo=self.timezone)
 
     @property
     def column_names(self) -> tuple[tuple[str, str], ...] | None:

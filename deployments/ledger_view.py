@@ -9,6 +9,7 @@ from typing import Any
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.receipt import TargetState
+from catalog.schedule import check_moment
 from catalog.windows import Bounds, State, Window, instant
 from flows.report import secret_block
 from tasks import spool
@@ -153,12 +154,12 @@ def _refuse_unread(ledger: Ledger, export: Export) -> None:
 def starting_bounds(export: Export, since: str) -> Bounds:
     """Where a first window begins that is to begin at `since`: its `low` and `since`."""
     if export.cursor is None:
-        raise _no_start(f"export {export.id} has no cursor, so it begins nowhere", "leave it out")
+        raise _invalid(f"export {export.id} has no cursor, so it begins nowhere", "leave it out")
     if since == "start":
         return Bounds()
     if export.cursor.mode == "xid":
         if since != "now":
-            raise _no_start(f"mode xid knows no moment {since}", "write `start` or `now`")
+            raise _invalid(f"mode xid knows no moment {since}", "write `start` or `now`")
         frontier = frontier_of(export, None, datetime.now(UTC), secret_block)
         return Bounds(low=frontier.high, since=frontier.until)
     moment = datetime.now(UTC) if since == "now" else moment_of(export, since, besides="`start`, `now`, or ")
@@ -172,13 +173,11 @@ def moment_of(export: Export, text: str, *, besides: str = "") -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-        # As `cursor.start`: the very first and last days overflow when they are moved into another zone.
-        if not 1 < moment.year < 9999:
-            raise ValueError
+        check_moment(moment)
     except ValueError:
-        raise _no_start(f"{text} is no moment", f"write {besides}a moment as 2026-11-01T00:00") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=export.timezone)
+        raise _invalid(f"{text} is no moment", f"write {besides}a moment as 2026-11-01T00:00") from None
+    return export.in_zone(moment)
 
 
-def _no_start(message: str, hint: str) -> ExportError:
+def _invalid(message: str, hint: str) -> ExportError:
     return ExportError(Code.DEFINITION_INVALID, message, hint)

@@ -142,9 +142,8 @@ def switch_on(workspace: Workspace, deployment: DeploymentResponse, export: Expo
     if export.type != "one_shot":
         return None
     at = export.schedule.at if export.schedule else None
-    if at is not None and at.tzinfo is None:
-        at = at.replace(tzinfo=export.timezone)
-    run = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=at or datetime.now(UTC)))
+    due = datetime.now(UTC) if at is None else export.in_zone(at)
+    run = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=due))
     return run.id
 
 
