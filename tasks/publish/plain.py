@@ -15,7 +15,7 @@ from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, 
 from tasks.publish.plain_errors import translate
 from tasks.publish.plain_place import Place
 from tasks.publish.plain_rename import STORES, Rename, rename_of
-from tasks.publish.server_url import invalid
+from tasks.publish.target_yaml import invalid
 from tasks.publish.timeouts import Timeouts
 
 _BLOCK = 1024 * 1024

@@ -12,7 +12,7 @@ from fsspec.core import split_protocol
 from fsspec.registry import get_filesystem_class, known_implementations, registry
 
 from catalog.errors import Code, ExportError
-from tasks.publish.server_url import invalid
+from tasks.publish.target_yaml import invalid
 
 _READ_ONLY = "nothing can be written there"
 _NO_PLACE = "it is a view of other places, and no place of its own"

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from catalog.places import base_folder
-from tasks.publish.server_url import identity, invalid, nobody_logs_in, read_server_url
+from tasks.publish.server_url import identity, nobody_logs_in, read_server_url
+from tasks.publish.target_yaml import refuse_options
 
-_OPTIONS = ("username", "password", "key_filename", "passphrase", "known_hosts")
+_OPTIONS = dict.fromkeys(("username", "password", "key_filename", "passphrase", "known_hosts"), str)
 _PORT = 22
 
 
@@ -50,11 +51,7 @@ def read_login(name: str, url: str, options: dict[str, Any]) -> Login:
     Raises ExportError DEFINITION_INVALID, which never quotes the URL: it may hold a password.
     """
     place = read_server_url(name, url, "sftp", _PORT)
-    for key, value in options.items():
-        if key not in _OPTIONS:
-            raise invalid(name, f"options.{key}", f"sftp knows no option {key}", f"use {', '.join(_OPTIONS)}")
-        if not isinstance(value, str) or not value:
-            raise invalid(name, f"options.{key}", f"the option {key} is no text", "write a text, or a reference")
+    refuse_options(name, "sftp", options, _OPTIONS)
     username = options.get("username") or place.username
     if not username:
         raise nobody_logs_in(name, "sftp")
