@@ -12,7 +12,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from tasks.publish.abfs import AbfsPublisher
-from tasks.publish.abfs_container import Timeouts, read_container
+from tasks.publish.abfs_container import read_container
+from tasks.publish.timeouts import Timeouts
 from tasks.publish.contract import Promise
 
 AZURITE = Path(__file__).resolve().parent.parent / ".exports/servers/node_modules/.bin/azurite-blob"

@@ -10,18 +10,11 @@ from azure.storage.blob import BlobServiceClient, ExponentialRetry
 
 from tasks.publish.container_url import ContainerUrl, read_url
 from tasks.publish.target_yaml import invalid, refuse_options
+from tasks.publish.timeouts import Timeouts
 
 _WAYS = ("account_key", "sas_token", "connection_string")
 _OPTIONS = dict.fromkeys(("account_name", *_WAYS), str)
 _RETRIES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """In seconds: for a TCP connection, and for each answer after that."""
-
-    connect: float = 10
-    answer: float = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,9 @@ from botocore.exceptions import ClientError
 from catalog.errors import Code, ExportError
 from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, final_name
 from tasks.publish.s3_bucket import Bucket
-from tasks.publish.s3_connect import Connection, Timeouts
+from tasks.publish.s3_connect import Connection
 from tasks.publish.s3_errors import FROM_OUTSIDE, service_code, translate
+from tasks.publish.timeouts import Timeouts
 
 #: In bytes; S3 takes no smaller part than 5 MiB but the last, and not more than 10,000 of them.
 _PART = 8 * 1024 * 1024
