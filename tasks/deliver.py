@@ -138,7 +138,7 @@ def may_replace(ledger: Ledger, export: Export, publisher: Publisher, parcel: Pa
 
 
 def _same(found: Stat, file: Extracted) -> bool:
-    return found.size == file.bytes and found.sha256() == file.sha256
+    return found.holds(file.bytes, file.sha256)
 
 
 def _was_taken(publisher: Publisher, parcel: Parcel) -> bool:
