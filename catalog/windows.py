@@ -39,6 +39,10 @@ class State(StrEnum):
         return self in (State.COMMITTED, State.EMPTY, State.SUPERSEDED, State.ABANDONED)
 
 
+#: Those in which something remains to be done.
+UNSETTLED: tuple[State, ...] = tuple(state for state in State if not state.settled)
+
+
 def least_advanced(states: Iterable[State]) -> State:
     """The one (there is one) that has the longest way to go."""
     return min(states, key=list(State).index)

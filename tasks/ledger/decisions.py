@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from sqlalchemy import Connection, func, insert, select, update
 
 from catalog.errors import Code, ExportError
-from catalog.windows import Bounds, State, Window, least_advanced
+from catalog.windows import UNSETTLED, Bounds, State, Window, least_advanced
 from tasks.ledger import tables
 from tasks.ledger.connection import writing
 from tasks.ledger.extractions import plan_anew
@@ -35,7 +35,7 @@ def resolve(turn: Turn, window: Window, decision: Decision, *, spool_stands: boo
     Raises ExportError STATUS_REFUSED when the state leaves nothing to decide.
     """
     delivery = tables.delivery
-    open_states = [state for state in State if not state.settled] + [State.ABANDONED]
+    open_states = (*UNSETTLED, State.ABANDONED)
     with turn.writing() as connection:
         state = window.state if target is None else _state_on(connection, window, target)
         allowed = {
@@ -71,12 +71,11 @@ def end_generation(turn: Turn) -> int:
     Returns how many windows were given up.
     """
     delivery, window = tables.delivery, tables.window
-    unsettled = [state for state in State if not state.settled]
     own = select(window.c.id).where(window.c.export == turn.export_id)
     with turn.writing() as connection:
-        outstanding = select(delivery.c.window).where(delivery.c.window.in_(own), delivery.c.state.in_(unsettled))
+        outstanding = select(delivery.c.window).where(delivery.c.window.in_(own), delivery.c.state.in_(UNSETTLED))
         given_up = set(connection.execute(outstanding).scalars())
-        parts = update(delivery).where(delivery.c.window.in_(own), delivery.c.state.in_(unsettled))
+        parts = update(delivery).where(delivery.c.window.in_(own), delivery.c.state.in_(UNSETTLED))
         connection.execute(parts.values(state=State.ABANDONED, updated_at=now_text()))
         open_generation(connection, turn.export_id, Bounds(), "deleted")
     return len(given_up)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, delete, insert, select, update
 
 from catalog.errors import Code, ExportError
-from catalog.windows import State, Window, instant
+from catalog.windows import UNSETTLED, State, Window, instant
 from tasks.ledger import tables
 from tasks.ledger.records import Extracted, Findings, now_text
 
@@ -146,9 +146,7 @@ def _record_findings(connection: Connection, window: Window, findings: Findings)
 def _forget_old_keys(connection: Connection, window: Window, needed_from: str) -> None:
     """Drop the keys of windows that ended before what this, an outstanding or a later one can look back on."""
     older = select(tables.window.c.id).filter_by(export=window.export).where(tables.window.c.high < needed_from)
-    open_ones = select(tables.delivery.c.window).where(
-        tables.delivery.c.state.in_([state for state in State if not state.settled])
-    )
+    open_ones = select(tables.delivery.c.window).where(tables.delivery.c.state.in_(UNSETTLED))
     # A backfill does not look back, and one that failed may wait for its own run for ever.
     planned = select(tables.window.c.id).filter_by(export=window.export, kind="scheduled")
     planned = planned.where(tables.window.c.id.in_(open_ones))

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, insert, or_, sel
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.windows import State, Window
+from catalog.windows import UNSETTLED, State, Window
 from tasks.ledger import tables
 from tasks.ledger.connection import reading, writing
 from tasks.ledger.extractions import record_extraction
@@ -161,8 +161,7 @@ class Turn:
         if window.kind != "full":
             raise AssertionError(f"window {window.id} has bounds: superseding it would lose its rows")
         with self.writing() as connection:
-            unsettled = [state for state in State if not state.settled]
-            query = update(tables.delivery).filter_by(window=window.id).where(tables.delivery.c.state.in_(unsettled))
+            query = update(tables.delivery).filter_by(window=window.id).where(tables.delivery.c.state.in_(UNSETTLED))
             connection.execute(query.values(state=State.SUPERSEDED, updated_at=now_text()))
 
     def redefine(self, window: Window, export: Export) -> None:
