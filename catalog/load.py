@@ -20,8 +20,7 @@ from catalog.literal_secrets import KeyPath, literal_secrets, literal_secrets_of
 from catalog.model import ID_PATTERN, LONGEST_ID
 from catalog.naming import example
 from catalog.places import catalog_folder
-from catalog.problem import Problem as Problem
-from catalog.problem import problem_from
+from catalog.problem import Problem, problem_from, refuse_errors
 from catalog.suggest import did_you_mean
 from catalog.yaml_file import read_mapping, shown
 
@@ -47,7 +46,7 @@ class Catalog:
 
     def require(self, export_id: str) -> None:
         """Raises ExportError EXPORT_UNKNOWN when there is no file of that name."""
-        known = {path.stem for path in (self.folder / "exports").glob("*.yaml")}
+        known = _stems(self.folder / "exports")
         if export_id not in known:
             raise ExportError(
                 Code.EXPORT_UNKNOWN,
@@ -59,9 +58,7 @@ class Catalog:
     def export(self, export_id: str) -> Export:
         """One definition. Raises ExportError when there is none, or it does not load."""
         self.require(export_id)
-        for problem in self.problems:
-            if problem.export == export_id and problem.severity == "error":
-                raise problem.as_error()
+        refuse_errors(problem for problem in self.problems if problem.export == export_id)
         return self.exports[export_id]
 
     def database_of(self, export: Export) -> Database:

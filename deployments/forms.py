@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.errors import Remedy
-from catalog.load import Problem
+from catalog.problem import Problem
 from catalog.receipt import size_text
 from deployments.answer import Answer, answered, table
 from deployments.authoring import copy_export

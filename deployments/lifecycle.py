@@ -14,14 +14,16 @@ from prefect.states import AwaitingRetry, Scheduled
 
 from catalog.definition import CUSTOM_KEYS, Export
 from catalog.errors import Code, ExportError
+from catalog.problem import refuse_errors
 from deployments.apply import deploy, ensure_work_pool, own_deployment
-from deployments.checking import refuse_problems
+from deployments.checking import check
 from deployments.companions import keep_companions
 from deployments.compile import SCHEDULE_SLUG
+from deployments.flow_runs import waiting_runs
 from deployments.ledger_view import starting_bounds
 from deployments.listing import list_one
 from deployments.plan import frozen_export, keep_start
-from deployments.runs import find_run, report_of, waiting_runs
+from deployments.runs import find_run, report_of
 from deployments.standard import rewrite_as_standard
 from deployments.status import Status
 from deployments.workspace import Workspace
@@ -70,7 +72,7 @@ def activate(workspace: Workspace, export_id: str, since: str | None = None) -> 
             "leave --since out; it is for the first window, and after a change of source or cursor",
             export=export_id,
         )
-    refuse_problems(workspace.catalog, export, activating=True)
+    refuse_errors(check(workspace.catalog, [export.id], activating=True))
     ensure_work_pool(workspace.client, workspace.project)
     deployment = register_and_deploy(workspace, beginning_at(workspace, export, since))
     keep_companions(workspace)

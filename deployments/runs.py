@@ -12,8 +12,7 @@ from prefect.exceptions import ObjectNotFound
 
 from catalog.errors import Code, ExportError
 from catalog.receipt import RunReport
-from deployments.flow_runs import begun_runs as begun_runs
-from deployments.flow_runs import waiting_runs as waiting_runs
+from deployments.flow_runs import begun_runs, waiting_runs
 from deployments.prefect_api import PAGE
 from deployments.status import run_status
 from flows.run_report import Ending, draw, error_of

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from catalog.check import problem_of
 from catalog.connections import Target
 from catalog.definition import Export
 from catalog.errors import ExportError
 from catalog.load import Catalog
-from catalog.problem import Problem
+from catalog.problem import Problem, problem_from
 from flows.report import secret_block
 from tasks.publish import open_publisher
 from tasks.publish.probe import Trial, probe
@@ -46,7 +45,7 @@ def _tried(name: str, target: Target, export: Export) -> TriedTarget:
         trial = Trial((), error)
     if trial.error is None:
         return TriedTarget(name, trial.steps, None)
-    problem = problem_of(export, trial.error, is_error=True)
+    problem = problem_from(trial.error, export.id)
     where = f"target {name}: {trial.failed_step}: " if trial.failed_step else f"target {name}: "
     message = where + problem.message.removeprefix(f"target {name}: ")
     return TriedTarget(name, trial.steps, replace(problem, message=message, step=trial.failed_step))

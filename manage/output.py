@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from catalog.errors import Code, ExportError
-from catalog.load import Problem
+from catalog.problem import Problem
 from catalog.receipt import RunReport
 from catalog.report_text import facts, moment
 
