@@ -109,8 +109,7 @@ def extract_frames(
     on_progress: OnProgress,
     write: Frames,
     author: HandWritten,
-    load: Callable[[str], Database] = load_database,
-    last: LastFile | None = None,
+    last: LastFile | None,
 ) -> Extraction:
     """Write what `write` gives of the export's database into the spool, as `extract` does with a table's rows."""
     from tasks.frames import guarded, rows_of
@@ -121,7 +120,7 @@ def extract_frames(
         columns, rows = rows_of(guarded(write, source, author), {}, author)
         return parts.write_rows(Rows(columns, batches_of(rows, columns, form))), Findings()
 
-    return _into_spool(export, window, lookup, on_progress, load, read, last)
+    return _into_spool(export, window, lookup, on_progress, load_database, read, last)
 
 
 def _into_spool(
