@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import State
 from catalog.errors import Remedy
 from catalog.problem import Problem
 from catalog.receipt import size_text
-from deployments.answer import Answer, answered, table
+from deployments.answer import Answer, answered
 from deployments.authoring import copy_export
 from deployments.carry_out import carry_out, differences
 from deployments.checking import check as check_exports
@@ -23,6 +23,7 @@ from deployments.lifecycle import unschedule as unschedule_export
 from deployments.plan_text import sentence
 from deployments.trying import TriedTarget, try_targets
 from deployments.workspace import Workspace
+from flows.markdown import table
 
 
 @flow(name="check", flow_run_name="check", persist_result=False)
