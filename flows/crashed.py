@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 from catalog.definition import Export
 from flows.announce import other_ended
+from flows.moments import in_utc
 from flows.run_report import Ending, error_of
 from tasks.ledger import Ledger
 
@@ -38,8 +38,8 @@ def tell_of_crashed(ledger: Ledger, run_id: UUID) -> str:
             return f"run {run_id} of {export.id} is at work: it was only out of touch with Prefect"
     ending = Ending(
         "failed",
-        _utc(run.start_time),
-        _utc(run.end_time),
+        in_utc(run.start_time),
+        in_utc(run.end_time),
         run.run_count,
         run.state.message or "",
         error_of(run.state),
@@ -58,8 +58,3 @@ def _export_of(run: FlowRun) -> Export | None:
 def _is_at_work(ledger: Ledger, export: Export, run_id: str) -> bool:
     attempts = ledger.attempts_of_run(run_id)
     return bool(attempts) and attempts[0].ended_at is None and ledger.is_at_work(export.id)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    # Prefect answers with its own datetime class; reports hold the standard one.
-    return datetime.fromtimestamp(moment.timestamp(), UTC) if moment else None
