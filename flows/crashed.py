@@ -5,14 +5,13 @@ from __future__ import annotations
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
-from pydantic import ValidationError
 
 from catalog.definition import Export
 from flows.announce import other_ended
 from flows.moments import in_utc
+from flows.parameters import definition_in
 from flows.run_report import Ending, error_of
 from tasks.ledger import Ledger
 
@@ -30,7 +29,7 @@ def tell_of_crashed(ledger: Ledger, run_id: UUID) -> str:
             return f"run {run_id} is there no more"
         if run.state is None or not run.state.is_crashed():
             return f"run {run_id} is not crashed any more"
-        export = _export_of(run)
+        export = definition_in(run.parameters)
         if export is None or ledger.definition(export.hash) is None:
             return f"run {run_id} is of no export that was activated here"
         if _is_at_work(ledger, export, str(run_id)):
@@ -46,13 +45,6 @@ def tell_of_crashed(ledger: Ledger, run_id: UUID) -> str:
     )
     told = other_ended(ledger, export, str(run_id), str(run.deployment_id), ending)
     return f"run {run_id} of {export.id} crashed{'' if told else ', which was told before'}"
-
-
-def _export_of(run: FlowRun) -> Export | None:
-    try:
-        return Export.model_validate((run.parameters or {}).get("definition"))
-    except ValidationError:
-        return None
 
 
 def _is_at_work(ledger: Ledger, export: Export, run_id: str) -> bool:
