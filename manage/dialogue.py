@@ -114,7 +114,7 @@ def _ask_schedule(content: dict[str, Any]) -> None:
 
 
 def _ask_cron(schedule: dict[str, Any]) -> None:
-    cron = typer.prompt("When, as five cron fields", default="0 2 * * *", err=True)
+    cron = typer.prompt("When, as five cron fields, or never", default="0 2 * * *", err=True)
     if cron == "never":
         return
     timezone = typer.prompt("In the time zone", default="UTC", err=True)

@@ -21,7 +21,7 @@ from tasks.ledger.store import Ledger
 from tasks.ledger.turn import Turn
 
 Decision = Literal["sent", "again", "abandon"]
-DECISIONS: tuple[str, ...] = get_args(Decision)
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 #: Stands in the place of a run's id where a person did what runs do.
 BY_HAND = "by hand"
