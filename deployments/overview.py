@@ -49,7 +49,10 @@ class EndedRun:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """By export: when its next run is due (late ones too), its last that ended, and which have one in progress."""
+    """By export: when its next run is due (late ones too), its last that ended, and which have one in progress.
+
+    `flows` are the exports that are deployed, by the id of their flow.
+    """
 
     flows: Mapping[str, str]
     next_runs: Mapping[str, datetime]
