@@ -72,9 +72,14 @@ def ledger_entries(ledger: Ledger, export_id: str) -> list[LedgerEntry]:
     targets = ledger.targets_of_export(export_id)
     entries = []
     for window in ledger.windows(export_id):
-        code = None if window.state.settled else stood_in_the_way.get(window.id)
-        found = (tuple(parts.get(window.id, ())), tuple(targets.get(window.id, ())))
-        entries.append(LedgerEntry(window, *found, code, holders.get(window.id)))
+        entry = LedgerEntry(
+            window=window,
+            parts=tuple(parts.get(window.id, ())),
+            targets=tuple(targets.get(window.id, ())),
+            error_code=None if window.state.settled else stood_in_the_way.get(window.id),
+            held_by=holders.get(window.id),
+        )
+        entries.append(entry)
     return entries
 
 

@@ -186,9 +186,8 @@ class Story:
                 replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)
                 self._step(steps.publish)(turn, publisher, parcel, replace=replace)
                 self._step(steps.commit)(turn, parcel)
-            if self.export.file.keep is not None:
-                found = (self.export.file.keep, self.means.tell, self.means.warn)
-                remove_older(self.ledger, turn, publisher, target, *found)
+            if (keep := self.export.file.keep) is not None:
+                remove_older(self.ledger, turn, publisher, target, keep, self.means.tell, self.means.warn)
 
     def _all_sent(self, window: Window) -> bool:
         """Whether nothing of the window is left to be uploaded."""

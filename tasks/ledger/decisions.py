@@ -108,9 +108,16 @@ def accept(ledger: Ledger, export_id: str) -> None:
         known: int = connection.execute(select(func.max(attempt.fence)).filter_by(export=export_id)).scalar() or 0
         seen = read_mark(export_id)
         fence = max(known, seen.fence if seen else 0) + 1
-        row = {"export": export_id, "fence": fence, "run_id": BY_HAND, "host": socket.gethostname()}
-        times = {"began_at": now_text(), "ended_at": now_text()}
-        connection.execute(insert(tables.attempt).values(**row, **times, pid=os.getpid()))
+        row = {
+            "export": export_id,
+            "fence": fence,
+            "run_id": BY_HAND,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "began_at": now_text(),
+            "ended_at": now_text(),
+        }
+        connection.execute(insert(tables.attempt).values(row))
         anew = {"source": None, "columns_accepted_at": now_text()}
         connection.execute(update(window).filter_by(export=export_id).values(anew))
     write_mark(export_id, Mark(ledger_id, fence, ended=True))
