@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,7 +57,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on stdout: drawn for a terminal, tab-separated in a pipe."""
     if not sys.stdout.isatty():
         for row in rows:
-            text("\t".join(row))
+            # A tab or a line end is what tells cells and rows apart: one within a name or a message becomes a space.
+            text("\t".join(re.sub(r"[\t\r\n]+", " ", cell) for cell in row))
         return
     drawn = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
