@@ -102,11 +102,12 @@ def resolve_window(
 
 
 def _window(ledger: Ledger, export_id: str, window_id: str) -> Window:
-    found = [window for window in ledger.windows(export_id) if window.id.startswith(window_id)]
+    # Every id begins with nothing, as with the variable of a script that is not set.
+    found = [window for window in ledger.windows(export_id) if window_id and window.id.startswith(window_id)]
     if len(found) != 1:
         raise ExportError(
             Code.EXPORT_UNKNOWN,
-            f"export {export_id} has {'no window' if not found else 'more than one window'} {window_id}",
+            f"export {export_id} has {'no window' if not found else 'more than one window'} {window_id!r}",
             f"`exports ledger {export_id}` lists its windows",
             export=export_id,
         )
