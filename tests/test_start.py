@@ -102,7 +102,8 @@ def test_in_a_pipe_the_other_commands_say_no_word_of_prefects_own_either(
 
 
 def test_wrong_usage_exits_with_2(alone: dict[str, str]) -> None:
-    assert subprocess.run([*COMMAND, "list", "--nonsense"], env=alone, capture_output=True).returncode == 2
+    for words in (["list", "--nonsense"], ["start", "--port", "99999"]):
+        assert subprocess.run([*COMMAND, *words], env=alone, capture_output=True).returncode == 2
 
 
 def test_a_package_of_somebody_else_in_place_of_ours_is_named(tmp_path: Path) -> None:
