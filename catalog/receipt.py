@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+#: Stands in the place of a run's id where a person did what runs do.
+BY_HAND = "by hand"
+
 RunStatus = Literal["succeeded", "failed", "running", "scheduled"]
 
 
@@ -86,6 +89,11 @@ class RunReport:
 
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
+
+
+def settled_words(by: str) -> str:
+    """What became of a window that was settled `by` that run, or by hand."""
+    return "settled by hand" if by == BY_HAND else f"delivered by run {by}"
 
 
 def size_text(count: int) -> str:

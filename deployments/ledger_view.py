@@ -8,14 +8,14 @@ from typing import Any
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.receipt import TargetState
+from catalog.receipt import BY_HAND, TargetState
 from catalog.schedule import check_moment
 from catalog.windows import Bounds, State, Window, instant
 from flows.report import secret_block
 from tasks import spool
 from tasks.allotting import frontier_of
 from tasks.ledger import Delivery, Extracted, Ledger
-from tasks.ledger.decisions import BY_HAND, Decision, accept, end_generation, resolve
+from tasks.ledger.decisions import Decision, accept, end_generation, resolve
 
 
 @dataclass(frozen=True, slots=True)

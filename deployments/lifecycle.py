@@ -15,6 +15,7 @@ from prefect.states import AwaitingRetry, Scheduled
 from catalog.definition import CUSTOM_KEYS, Export
 from catalog.errors import Code, ExportError
 from catalog.problem import refuse_errors
+from catalog.receipt import settled_words
 from deployments.apply import deploy, ensure_work_pool, own_deployment
 from deployments.checking import check
 from deployments.companions import keep_companions
@@ -246,7 +247,7 @@ def relaunch(workspace: Workspace, export_id: str, run_id: str | None = None) ->
     elif report.status != "failed":
         refusal = f"run {report.run_id} {'has succeeded' if report.status == 'succeeded' else f'is {report.status}'}"
     elif report.delivered_by is not None:
-        refusal = f"the window of run {report.run_id} was delivered by run {report.delivered_by}"
+        refusal = f"the window of run {report.run_id} was {settled_words(report.delivered_by)}"
     else:
         answer: OrchestrationResult[Any] = client.set_flow_run_state(run.id, AwaitingRetry(), force=False)
         if answer.status is not SetStateStatus.ACCEPT:

@@ -24,13 +24,12 @@ from prefect.states import Completed, Crashed, Failed
 from catalog.definition import Export
 from catalog.errors import Code, ExportError, code_of, state_message
 from catalog.places import ROOT
-from catalog.receipt import DeliveredFile, delivered_line, rows_of, size_text
+from catalog.receipt import BY_HAND, DeliveredFile, delivered_line, rows_of, size_text
 from catalog.windows import State as WindowState
 from catalog.windows import Window
 from flows.markdown import on_one_line, table
 from flows.remarks import remarks
 from tasks.ledger import Allotment, Ledger
-from tasks.ledger.decisions import BY_HAND
 
 #: How often, in seconds, a long extraction tells how far it is; a shorter one says nothing.
 LONG = 5.0

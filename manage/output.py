@@ -15,7 +15,7 @@ from rich.table import Table
 
 from catalog.errors import Code, ExportError
 from catalog.problem import Problem
-from catalog.receipt import RunReport
+from catalog.receipt import RunReport, settled_words
 from catalog.report_text import facts, moment
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def runs_words(reports: Sequence[RunReport]) -> None:
             f"{report.duration_seconds:.1f} s" if report.duration_seconds is not None else "-",
             str(report.attempts),
             f"{report.rows:,}",
-            f"delivered by {report.delivered_by[:8]}" if report.delivered_by else report.message,
+            settled_words(report.delivered_by[:8]) if report.delivered_by else report.message,
         ]
         for report in reports
     ]

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from sqlalchemy import Connection, func, insert, select, update
 
 from catalog.errors import Code, ExportError
+from catalog.receipt import BY_HAND
 from catalog.windows import UNSETTLED, Bounds, State, Window, least_advanced
 from tasks.ledger import tables
 from tasks.ledger.connection import writing
@@ -22,9 +23,6 @@ from tasks.ledger.turn import Turn
 
 Decision = Literal["sent", "again", "abandon"]
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
-
-#: Stands in the place of a run's id where a person did what runs do.
-BY_HAND = "by hand"
 
 
 def resolve(turn: Turn, window: Window, decision: Decision, *, spool_stands: bool, target: str | None = None) -> None:
