@@ -18,7 +18,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from catalog.cursor import Cursor
 from catalog.file import File
-from catalog.model import ID_PATTERN, LONGEST_ID, Frozen, Label, Text, invalid
+from catalog.model import ID_PATTERN, LONGEST_ID, Frozen, Label, Text, invalid, repeated
 from catalog.naming import check_pattern
 from catalog.notification import Notification
 from catalog.schedule import check_clock, check_cron, check_moment, check_timezone, earliest_clock
@@ -126,22 +126,21 @@ class Export(Frozen):
             raise ValueError("`columns` is empty; leave it out for all columns")
         if any(isinstance(entry, dict) and len(entry) != 1 for entry in value):
             raise ValueError("a renamed column is written {column: other_name}, one at a time")
-        outputs = [_pair(entry)[1] for entry in value]
-        if twice := next((name for name in outputs if outputs.count(name) > 1), None):
+        if twice := repeated(_pair(entry)[1] for entry in value):
             raise ValueError(f"the column {twice!r} would stand twice in the file")
         return value
 
     @field_validator("column_order")
     @classmethod
     def _column_order(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value and (twice := next((name for name in value if value.count(name) > 1), None)):
+        if twice := repeated(value or ()):
             raise ValueError(f"the column {twice!r} would stand twice in the file")
         return value
 
     @field_validator("target")
     @classmethod
     def _target(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        if isinstance(value, tuple) and (twice := next((name for name in value if value.count(name) > 1), None)):
+        if isinstance(value, tuple) and (twice := repeated(value)):
             raise ValueError(f"the target {twice!r} would get the file twice")
         return value
 

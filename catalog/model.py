@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
@@ -22,3 +23,13 @@ class Frozen(BaseModel):
 def invalid(message: str) -> PydanticCustomError:
     """What a validator raises when keys do not fit together."""
     return PydanticCustomError("definition", "{message}", {"message": message})
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first of the names that stands there for the second time, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 from sqlalchemy import text
 
+from catalog.model import repeated
 from tasks.connect import Source
 from tasks.hand_written import Asked, Frames, HandWritten, unawaited
 from tasks.rows.columns import Column, Kind, guessed, refuse_twins
@@ -156,7 +157,7 @@ def _names(frame: Any, author: HandWritten) -> list[str]:
     names = list(frame.columns)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise author.failed("gave a column whose name is no text, or none at all", "name its columns")
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if twice := repeated(names):
         raise author.failed(f"gave two columns named {twice!r}", "drop or rename one of them")
     return names
 
