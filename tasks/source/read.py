@@ -69,14 +69,10 @@ def open_rows(
     Batches must be consumed while the source is open.
     Raises ExportError for what is wrong with the SQL, and VALUE_UNENCODABLE while reading.
     """
-    _prepare(source, form, reshape)
-    first = _late_rows(source, export, begun.source_columns, late) if late else []
-    return Rows(*_run(source, begun.statement, begun.columns, form, first, reshape))
-
-
-def _prepare(source: Source, form: Form, reshape: Reshaping | None) -> None:
     if source.dialect == "postgresql":
         prepare_reading(source.connection, form if reshape is None else "typed")
+    first = _late_rows(source, export, begun.source_columns, late) if late else []
+    return Rows(*_run(source, begun.statement, begun.columns, form, first, reshape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +165,15 @@ def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
 
     refuse_query(export.query, source.dialect)
     with source.connection.execute(describe_query(export.query)) as result:
-        if source.dialect == "postgresql":
-            columns = describe(result)
-        else:
-            columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
+        return result_columns(source, result)
+
+
+def result_columns(source: Source, result: CursorResult[Any]) -> tuple[Column, ...]:
+    """The columns that a person's own SQL gives. Raises ExportError QUERY_INVALID when two have one name."""
+    if source.dialect == "postgresql":
+        columns = describe(result)
+    else:
+        columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
     refuse_twins(columns)
     return columns
 
