@@ -187,6 +187,21 @@ def test_a_person_decides_for_one_target_alone(workshop: Workshop, source: Path,
     assert states(workshop, export_id)[0] == {"drop": "committed", "partner": "committed"}
 
 
+def test_a_target_that_was_given_up_before_anything_was_read_stays_so(
+    workshop: Workshop, source: Path, partner: Partner
+) -> None:
+    partner.come()
+    export_id = workshop.incremental(target=BOTH)
+    window = workshop.allot(export_id, "0" * 8 + "-0000-4000-8000-" + "0" * 12, FIRST)
+    workshop.run("ledger", export_id, "--resolve", window.id, "abandon", "--target", "partner", "--yes")
+    run_plainly(workshop, export_id, FIRST + DAY)
+    assert states(workshop, export_id) == [
+        {"drop": "committed", "partner": "abandoned"},
+        {"drop": "committed", "partner": "committed"},
+    ]
+    assert len(list(workshop.drop.iterdir())) == 2 and len(partner.names()) == 1
+
+
 def test_the_report_counts_each_row_once_and_says_how_far_each_target_is(prefect: Workshop) -> None:
     prefect.sqlite()
     folder = prefect.folder / "partner"

@@ -55,13 +55,14 @@ def _may_have_appeared(window: Window, before: Sequence[Row[Any]]) -> bool:
         for row in before
         if row.state == State.PUBLISHING and row.publishing_at is not None and row.target in still_uploading
     ]
-    return len(unsent) + len(uploaded) < len(before)
+    given_up = [row for row in before if row.state == State.ABANDONED and row.publishing_at is None]
+    return len(unsent) + len(uploaded) + len(given_up) < len(before)
 
 
 def _replace_parts(
     connection: Connection, window: Window, files: Sequence[Extracted], before: Sequence[Row[Any]], run_id: str
 ) -> None:
-    """The window's parts are these from now on, each still to be sent to every target."""
+    """The window's parts are these from now on, each still to be sent to every target that was not given up."""
     delivery, extraction = tables.delivery, tables.extraction
     for table in (delivery, extraction, tables.delivered_key):
         connection.execute(delete(table).filter_by(window=window.id))
@@ -81,15 +82,17 @@ def _replace_parts(
         )
     # What an upload that died has left is removed by the next one of that part.
     left = {(row.target, row.part): row.temp_name for row in before}
+    given_up = {row.target for row in before if row.state == State.ABANDONED}
     for target in dict.fromkeys(row.target for row in before):
+        state = State.ABANDONED if target in given_up else State.EXTRACTED if files else State.EMPTY
         for part in [file.part for file in files] or [1]:
             values = {
                 "window": window.id,
                 "target": target,
                 "part": part,
-                "state": State.EXTRACTED if files else State.EMPTY,
+                "state": state,
                 "temp_name": left.get((target, part)),
-                "committed_by": None if files else run_id,
+                "committed_by": run_id if state is State.EMPTY else None,
                 "updated_at": now_text(),
             }
             connection.execute(insert(delivery).values(values))
