@@ -16,7 +16,10 @@ RunStatus = Literal["succeeded", "failed", "running", "scheduled"]
 
 @dataclass(frozen=True, slots=True)
 class DeliveredFile:
-    """One file that stands (or stood) at a target. `path` is the whole address, without secrets."""
+    """One file that stands (or stood) at a target.
+
+    `path` is the whole address, without secrets; of a file that arrived by a person's word, not by ours, its name.
+    """
 
     name: str
     path: str
