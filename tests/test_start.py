@@ -9,9 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_server import QUIET, free_port
 from workshop import Workshop
 
+from manage.server import running_server
 from manage.start_up import PACKAGES, intruder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,6 +101,14 @@ def test_in_a_pipe_the_other_commands_say_no_word_of_prefects_own_either(
     alone.pop("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", None)
     result = subprocess.run([*COMMAND, "plan", "--json"], env=alone, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "") and isinstance(json.loads(result.stdout), list)
+
+
+def test_a_note_that_was_cut_short_names_no_server(workshop: Workshop) -> None:
+    note = workshop.folder / ".exports" / "server.json"
+    note.parent.mkdir(exist_ok=True)
+    note.write_text('{"api": "http')
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), running_server():
+        assert PREFECT_API_URL.value() is None
 
 
 def test_wrong_usage_exits_with_2(alone: dict[str, str]) -> None:
