@@ -10,26 +10,6 @@ import typer
 from manage import output
 from manage.command import Json
 
-#: Options that are one key of the definition each, by the option's name.
-_KEYS = {
-    "name": "name",
-    "type": "type",
-    "database": "database",
-    "table": "table",
-    "query": "query",
-    "data_type": "data_type",
-    "where": "where",
-    "folder": "folder",
-    "file_name": "file.name",
-    "format": "file.format",
-    "compression": "file.compression",
-    "cron": "schedule.cron",
-    "at": "schedule.at",
-    "timezone": "schedule.timezone",
-    "cursor": "cursor.column",
-    "mode": "cursor.mode",
-}
-
 
 def create(
     export_id: Annotated[str, typer.Argument(metavar="ID", help="The new export's id, which names its file.")],
@@ -64,13 +44,28 @@ def create(
     from catalog.load import load_catalog
     from deployments.authoring import create_export
 
-    options = {"name": name, "type": type_, "database": database, "table": table, "query": query, "where": where}
-    options |= {"cursor": cursor, "mode": mode, "file_name": file_name, "format": format_, "folder": folder}
-    options |= {"compression": compression, "cron": cron, "at": at, "timezone": timezone, "data_type": data_type}
+    given = {
+        "name": name,
+        "type": type_,
+        "database": database,
+        "table": table,
+        "query": query,
+        "data_type": data_type,
+        "where": where,
+        "folder": folder,
+        "file.name": file_name,
+        "file.format": format_,
+        "file.compression": compression,
+        "schedule.cron": cron,
+        "schedule.at": at,
+        "schedule.timezone": timezone,
+        "cursor.column": cursor,
+        "cursor.mode": mode,
+    }
     content: dict[str, Any] = {}
-    for option, value in options.items():
+    for key, value in given.items():
         if value is not None:
-            _put(content, _KEYS[option], value)
+            _put(content, key, value)
     if column:
         content["columns"] = [_renamed(entry) for entry in column]
     if target:
