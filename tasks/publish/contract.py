@@ -124,7 +124,7 @@ def refuse_to_read(publisher: Publisher, folder: str, temp_name: str, sink: Sink
 
 
 def cannot_rename(publisher: Publisher) -> ExportError:
-    """What a server is told that refuses to rename at all."""
+    """What is raised of a server that refuses to rename at all."""
     return ExportError(
         Code.TARGET_CANNOT_RENAME,
         f"{publisher.identity} cannot rename, so no file can appear there whole or not at all",
