@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from catalog.places import base_folder
 from tasks.publish.server_url import identity, nobody_logs_in, read_server_url
-from tasks.publish.target_yaml import invalid, refuse_options
+from tasks.publish.target_yaml import invalid, local_path, refuse_options
 
 #: By protocol, each option with its type. A protocol's other one is refused: it would protect nothing.
 _OPTIONS: dict[str, dict[str, type]] = {
@@ -70,7 +69,7 @@ def read_login(name: str, url: str, options: dict[str, Any]) -> Login:
         root=place.root,
         username=username,
         password=options.get("password") or place.password or "",
-        ca_file=base_folder() / Path(ca_file).expanduser() if ca_file else None,
+        ca_file=local_path(name, "ca_file", ca_file) if ca_file else None,
         implicit=implicit,
     )
     if any(not part.isprintable() for part in (login.username, login.password, login.root)):

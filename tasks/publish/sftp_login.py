@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.places import base_folder
 from tasks.publish.server_url import identity, nobody_logs_in, read_server_url
-from tasks.publish.target_yaml import refuse_options
+from tasks.publish.target_yaml import local_path, refuse_options
 
 _OPTIONS = dict.fromkeys(("username", "password", "key_filename", "passphrase", "known_hosts"), str)
 _PORT = 22
@@ -61,12 +60,8 @@ def read_login(name: str, url: str, options: dict[str, Any]) -> Login:
         port=place.port or _PORT,
         root=place.root,
         username=username,
-        known_hosts=_local_path(options.get("known_hosts", "~/.ssh/known_hosts")),
+        known_hosts=local_path(name, "known_hosts", options.get("known_hosts", "~/.ssh/known_hosts")),
         password=options.get("password") or place.password,
-        key_filename=_local_path(key_filename) if key_filename else None,
+        key_filename=local_path(name, "key_filename", key_filename) if key_filename else None,
         passphrase=options.get("passphrase"),
     )
-
-
-def _local_path(path: str) -> Path:
-    return base_folder() / Path(path).expanduser()
