@@ -9,10 +9,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import typer
+from pydantic import ValidationError
 
 from catalog.connections import Database
 from catalog.definition import INCREMENTAL_TYPES, STANDARD_TYPES, Export
 from catalog.errors import Code, ExportError
+from catalog.explain import in_words
 from catalog.load import Catalog
 from catalog.schedule import check_cron, check_timezone, occurrences
 from catalog.windows import Bounds
@@ -172,8 +174,11 @@ def _in_words(cursor: Mapping[str, Any]) -> str:
 
 
 def _plain(export_id: str, content: Mapping[str, Any]) -> Export:
-    """The rows alone, as an export that needs nothing else."""
+    """The rows alone, as an export that needs nothing else. Raises ExportError for an option that cannot be."""
     rows = {key: content[key] for key in ("database", "table", "query", "columns", "where") if key in content}
-    return Export.model_validate(
-        {"id": export_id, "name": export_id, "type": "one_shot", "file": {"name": "rows.csv"}, **rows}
-    )
+    try:
+        return Export.model_validate(
+            {"id": export_id, "name": export_id, "type": "one_shot", "file": {"name": "rows.csv"}, **rows}
+        )
+    except ValidationError as error:
+        raise ExportError(Code.DEFINITION_INVALID, in_words(error), "give it otherwise, or leave it out") from None

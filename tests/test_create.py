@@ -85,7 +85,7 @@ def test_an_export_that_is_there_is_left_alone(workshop: Workshop) -> None:
     assert (workshop.catalog_folder / "exports" / f"{export_id}.yaml").read_bytes() == before
 
 
-def asked(workshop: Workshop, export_id: str) -> pexpect.spawn[str]:
+def asked(workshop: Workshop, export_id: str, *options: str) -> pexpect.spawn[str]:
     command = Path(sys.executable).with_name("exports")
     environment = {
         **os.environ,
@@ -93,7 +93,7 @@ def asked(workshop: Workshop, export_id: str) -> pexpect.spawn[str]:
         "EXPORTS_LEDGER": workshop.ledger.url,
         "TERM": "dumb",
     }
-    return pexpect.spawn(str(command), ["create", export_id], env=environment, encoding="utf-8", timeout=60)
+    return pexpect.spawn(str(command), ["create", export_id, *options], env=environment, encoding="utf-8", timeout=60)
 
 
 def test_on_a_terminal_it_asks_its_way_through(workshop: Workshop) -> None:
@@ -153,6 +153,13 @@ def test_a_no_at_the_end_writes_nothing(workshop: Workshop) -> None:
         talk.sendline(answer)
     talk.expect(pexpect.EOF)
     assert not list((workshop.catalog_folder / "exports").iterdir())
+
+
+def test_an_option_that_cannot_be_is_said_before_anything_is_asked_of_the_rows(workshop: Workshop) -> None:
+    workshop.sqlite()
+    options = ["--name", "O", "--database", "crm", "--type", "one_shot", "--table", "orders"]
+    talk = asked(workshop, workshop.id(), *options, "--column", "id:a", "--column", "total:a")
+    talk.expect("DEFINITION_INVALID: .*'a' would stand twice")
 
 
 def test_what_postgresql_offers(postgres: Postgres) -> None:
