@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, insert, or_, select, update
@@ -122,6 +123,12 @@ class Turn:
         """The final bytes stand in the spool; no files means there is nothing to deliver."""
         with self.writing() as connection:
             record_extraction(connection, window, files, findings or Findings(), self.run_id)
+
+    def record_made_again(self, window: Window, part: int, path: Path) -> None:
+        """A part that the spool had lost stands there again, under that path."""
+        query = update(tables.extraction).filter_by(window=window.id, part=part)
+        with self.writing() as connection:
+            connection.execute(query.values(spool_path=str(path)))
 
     def record_uploading(self, delivery: Delivery, temp_name: str) -> None:
         """An upload begins under that name, which the next try removes when this one dies."""
