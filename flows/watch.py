@@ -47,4 +47,5 @@ def _project_tag() -> str:
 
 def _now() -> datetime:
     # A worker's clock may be behind that of the server, which started this run at the very moment to look at.
-    return max(datetime.now(UTC), in_utc(flow_run.scheduled_start_time))
+    scheduled: datetime = in_utc(flow_run.scheduled_start_time)
+    return max(datetime.now(UTC), scheduled)
