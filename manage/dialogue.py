@@ -37,7 +37,8 @@ def ask(catalog: Catalog, export_id: str, given: Mapping[str, Any]) -> dict[str,
     Raises typer.Abort when the person does not want what came of it, ExportError when the database cannot be asked.
     """
     content = dict(given)
-    content.setdefault("name", typer.prompt("Name", default=export_id.replace("_", " ").capitalize(), err=True))
+    if "name" not in content:
+        content["name"] = typer.prompt("Name", default=export_id.replace("_", " ").capitalize(), err=True)
     if "database" not in content:
         content["database"] = _choose("Database", sorted(catalog.databases))
     database = catalog.databases.get(content["database"])
