@@ -11,10 +11,10 @@ from itertools import islice, pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 from catalog.definition import Export
-from catalog.errors import Code, ExportError
+from catalog.errors import Code
 from catalog.load import Catalog
 from catalog.naming import NameFields, fill_part, render, render_folder
-from catalog.problem import Problem, Severity, problem_from
+from catalog.problem import Problem, Severity
 from catalog.schedule import left_out_by_prefect, occurrences
 from catalog.yaml_file import line_of, shown
 
@@ -43,11 +43,6 @@ def check_catalog(
             problems += _unclear_moment(catalog, export, now)
             problems += _left_out(catalog, export)
     return problems
-
-
-def problem_of(export: Export, error: ExportError, *, is_error: bool) -> Problem:
-    """An error met while asking a database or target, as a finding about the export."""
-    return problem_from(error, export.id, "error" if is_error else "warning")
 
 
 def _same_names(catalog: Catalog, wanted: Collection[str]) -> Iterator[Problem]:
@@ -154,7 +149,7 @@ def _unclear_moment(catalog: Catalog, export: Export, now: datetime) -> Iterator
     at = export.schedule.at if export.schedule else None
     if at is None:
         return
-    moment = at if at.tzinfo else at.replace(tzinfo=export.timezone)
+    moment = export.in_zone(at)
     if moment.astimezone(UTC).astimezone(moment.tzinfo).replace(tzinfo=None) != at.replace(tzinfo=None):
         why = f"the moment {at.isoformat()} is skipped in {export.timezone}: the clock goes forward over it"
     elif moment.utcoffset() != moment.replace(fold=1).utcoffset():
@@ -194,5 +189,5 @@ def _shown(moment: datetime) -> str:
 def _found(
     catalog: Catalog, export: Export, key: str, severity: Severity, code: Code, message: str, hint: str
 ) -> Problem:
-    path = catalog.folder / "exports" / f"{export.id}.yaml"
+    path = catalog.path_of(export.id)
     return Problem(export.id, severity, code, message, hint, shown(path), line_of(path, [key]), key)

@@ -9,6 +9,7 @@ from pydantic import field_validator, model_validator
 
 from catalog.duration import Duration
 from catalog.model import Frozen, Text, invalid
+from catalog.schedule import check_moment
 
 _LOOKBACK = timedelta(minutes=15)
 _LAG_ONLY = {"lag", "lookback", "key"}
@@ -49,9 +50,8 @@ class Cursor(Frozen):
     @field_validator("start")
     @classmethod
     def _start(cls, value: datetime | None) -> datetime | None:
-        # The very first and last days overflow when they are moved into another zone.
-        if value is not None and not 1 < value.year < 9999:
-            raise ValueError("a window begins between the years 2 and 9998; leave it out for all rows")
+        if value is not None:
+            check_moment(value)
         return value
 
     @model_validator(mode="after")

@@ -18,12 +18,12 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from catalog.cursor import Cursor
 from catalog.file import File
-from catalog.model import ID_PATTERN, Frozen, Label, Text, invalid
+from catalog.model import ID_PATTERN, LONGEST_ID, Frozen, Label, Text, invalid, repeated
 from catalog.naming import check_pattern
 from catalog.notification import Notification
-from catalog.schedule import check_clock, check_cron, check_timezone, earliest_clock
+from catalog.schedule import check_clock, check_cron, check_moment, check_timezone, earliest_clock
 
-ExportId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=100)]
+ExportId = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=LONGEST_ID)]
 ExportType = Literal["one_shot", "periodic_full", "incremental", "custom", "incremental_custom"]
 EXPORT_TYPES: tuple[str, ...] = get_args(ExportType)
 #: The types that are all YAML; the others need Python in `flows/custom/`.
@@ -55,6 +55,13 @@ class Schedule(Frozen):
     def _cron(cls, value: str | None) -> str | None:
         if value is not None:
             check_cron(value)
+        return value
+
+    @field_validator("at")
+    @classmethod
+    def _at(cls, value: datetime | None) -> datetime | None:
+        if value is not None:
+            check_moment(value)
         return value
 
     @model_validator(mode="after")
@@ -119,22 +126,21 @@ class Export(Frozen):
             raise ValueError("`columns` is empty; leave it out for all columns")
         if any(isinstance(entry, dict) and len(entry) != 1 for entry in value):
             raise ValueError("a renamed column is written {column: other_name}, one at a time")
-        outputs = [_pair(entry)[1] for entry in value]
-        if twice := next((name for name in outputs if outputs.count(name) > 1), None):
+        if twice := repeated(_pair(entry)[1] for entry in value):
             raise ValueError(f"the column {twice!r} would stand twice in the file")
         return value
 
     @field_validator("column_order")
     @classmethod
     def _column_order(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        if value and (twice := next((name for name in value if value.count(name) > 1), None)):
+        if twice := repeated(value or ()):
             raise ValueError(f"the column {twice!r} would stand twice in the file")
         return value
 
     @field_validator("target")
     @classmethod
     def _target(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        if isinstance(value, tuple) and (twice := next((name for name in value if value.count(name) > 1), None)):
+        if isinstance(value, tuple) and (twice := repeated(value)):
             raise ValueError(f"the target {twice!r} would get the file twice")
         return value
 
@@ -245,6 +251,10 @@ class Export(Frozen):
     def timezone(self) -> ZoneInfo:
         """The zone in which this export's logical time is shown."""
         return ZoneInfo(self.schedule.timezone if self.schedule else "UTC")
+
+    def in_zone(self, moment: datetime) -> datetime:
+        """A moment as a person writes it: without a zone it is meant in the schedule's."""
+        return moment if moment.tzinfo else moment.replace(tzinfo=self.timezone)
 
     @property
     def column_names(self) -> tuple[tuple[str, str], ...] | None:

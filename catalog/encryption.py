@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, field_validator
 
-from catalog.model import Frozen
+from catalog.model import Frozen, repeated
 
 KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=100)]
 
@@ -22,6 +22,6 @@ class Encryption(Frozen):
     @field_validator("pgp")
     @classmethod
     def _pgp(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if twice := next((name for name in value if value.count(name) > 1), None):
+        if twice := repeated(value):
             raise ValueError(f"the key {twice!r} stands twice")
         return value

@@ -49,6 +49,12 @@ def explain(
     return list(problems.values())
 
 
+def in_words(error: ValidationError) -> str:
+    """The first thing that is wrong, of what stands in no file."""
+    detail = error.errors()[0]
+    return _message(".".join(str(part) for part in detail["loc"]), detail)
+
+
 def found_at(path: Path, export: str | None, where: KeyPath, code: Code, message: str, hint: str | None) -> Problem:
     """An error at one key of a file."""
     key = ".".join(str(part) for part in where) or None

@@ -88,10 +88,11 @@ class CsvOptions(Frozen):
             raise invalid(
                 "the `null` text must not hold the delimiter, a quote or a line end: it stands without quotes"
             )
-        try:
-            f"{self.delimiter}{self.null}".encode(self.encoding)
-        except UnicodeEncodeError:
-            raise invalid(f"the encoding {self.encoding} cannot write the `delimiter` or the `null` text") from None
+        if not _can_write(self.encoding, f"{self.delimiter}{self.null}"):
+            raise invalid(f"the encoding {self.encoding} cannot write the `delimiter` or the `null` text")
+        formats = (self.date_format or "") + (self.timestamp_format or "")
+        if self.unencodable == "fail" and not _can_write(self.encoding, formats):
+            raise invalid(f"the encoding {self.encoding} cannot write the `date_format` or the `timestamp_format`")
         if self.unencodable == "replace" and "?" in f"{self.delimiter}{self.null}":
             raise invalid(
                 "with `unencodable: replace` neither the `delimiter` nor the `null` text can have a question mark"
@@ -101,6 +102,14 @@ class CsvOptions(Frozen):
                 f"`quote: {self.quote}` leaves numbers without quotes: `decimal_mark` and `delimiter` must differ"
             )
         return self
+
+
+def _can_write(encoding: str, text: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class File(Frozen):

@@ -17,11 +17,10 @@ from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.explain import explain, found_at
 from catalog.literal_secrets import KeyPath, literal_secrets, literal_secrets_of_report
-from catalog.model import ID_PATTERN
+from catalog.model import ID_PATTERN, LONGEST_ID
 from catalog.naming import example
 from catalog.places import catalog_folder
-from catalog.problem import Problem as Problem
-from catalog.problem import problem_from
+from catalog.problem import Problem, problem_from, refuse_errors
 from catalog.suggest import did_you_mean
 from catalog.yaml_file import read_mapping, shown
 
@@ -29,7 +28,6 @@ Model = TypeVar("Model", bound=BaseModel)
 
 #: Names that `flows/exports.py` uses itself.
 RESERVED = frozenset(keyword.kwlist) | {"run", "re", "cache", "annotations", "export_flow", "custom_flow", "has_module"}
-_LONGEST_ID = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Catalog:
 
     def require(self, export_id: str) -> None:
         """Raises ExportError EXPORT_UNKNOWN when there is no file of that name."""
-        known = {path.stem for path in (self.folder / "exports").glob("*.yaml")}
+        known = _stems(self.folder / "exports")
         if export_id not in known:
             raise ExportError(
                 Code.EXPORT_UNKNOWN,
@@ -60,9 +58,7 @@ class Catalog:
     def export(self, export_id: str) -> Export:
         """One definition. Raises ExportError when there is none, or it does not load."""
         self.require(export_id)
-        for problem in self.problems:
-            if problem.export == export_id and problem.severity == "error":
-                raise problem.as_error()
+        refuse_errors(problem for problem in self.problems if problem.export == export_id)
         return self.exports[export_id]
 
     def database_of(self, export: Export) -> Database:
@@ -142,6 +138,17 @@ def key_file(name: str, folder: Path | None = None) -> Path:
     return path
 
 
+def refuse_no_id(export_id: str) -> None:
+    """Raises ExportError DEFINITION_INVALID for what cannot be the id of an export."""
+    if re.fullmatch(ID_PATTERN, export_id) is None or export_id in RESERVED or len(export_id) > LONGEST_ID:
+        why = "is a word of Python or of this project" if export_id in RESERVED else "is no id"
+        raise ExportError(
+            Code.DEFINITION_INVALID,
+            f"{export_id!r} {why}",
+            f"begin with a letter, then lower-case letters, digits and _, at most {LONGEST_ID}: it names the flow",
+        )
+
+
 def data_type_of(export: Export, database: Database | None) -> str | None:
     """What the export's rows are: its own word, or what the database says of its table."""
     if export.data_type is not None or database is None or export.table is None:
@@ -211,10 +218,10 @@ def _export_problems(path: Path, names: _Names) -> Export | list[Problem]:
         content = read_mapping(path)
     except ExportError as error:
         return [problem_from(error, path.stem)]
-    if re.fullmatch(ID_PATTERN, path.stem) is None or path.stem in RESERVED or len(path.stem) > _LONGEST_ID:
-        why = "is a word of Python or of this project" if path.stem in RESERVED else "is no id"
-        hint = f"begin with a letter, then lower-case letters, digits and _, at most {_LONGEST_ID}: it names the flow"
-        return [problem((), Code.DEFINITION_INVALID, f"the file name {path.stem!r} {why}", hint)]
+    try:
+        refuse_no_id(path.stem)
+    except ExportError as error:
+        return [problem((), error.code, f"the file name {error.message}", error.hint)]
     if "id" in content:
         return [problem(("id",), Code.DEFINITION_INVALID, "`id` is not written: it is the file's name", "remove it")]
     if secrets := _written_out(path, path.stem, literal_secrets_of_report(content)):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 from pydantic_core import PydanticCustomError
 
 ID_PATTERN = r"^[a-z][a-z0-9_]*$"
+LONGEST_ID = 100
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Label = Annotated[str, StringConstraints(pattern=ID_PATTERN, max_length=60)]
 
@@ -21,3 +23,13 @@ class Frozen(BaseModel):
 def invalid(message: str) -> PydanticCustomError:
     """What a validator raises when keys do not fit together."""
     return PydanticCustomError("definition", "{message}", {"message": message})
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first of the names that stands there for the second time, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

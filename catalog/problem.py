@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,3 +49,10 @@ class Problem:
 def problem_from(error: ExportError, export: str | None, severity: Severity = "error") -> Problem:
     """An exception as a finding about the export, or about a connection when `export` is None."""
     return Problem(export, severity, error.code, error.message, error.hint, error.file, error.line, error.key)
+
+
+def refuse_errors(problems: Iterable[Problem]) -> None:
+    """Raises the first of the findings that is an error, as ExportError."""
+    for problem in problems:
+        if problem.severity == "error":
+            raise problem.as_error()

@@ -8,12 +8,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+#: Stands in the place of a run's id where a person did what runs do.
+BY_HAND = "by hand"
+
 RunStatus = Literal["succeeded", "failed", "running", "scheduled"]
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveredFile:
-    """One file that stands (or stood) at a target. `path` is the whole address, without secrets."""
+    """One file that stands (or stood) at a target.
+
+    `path` is the whole address, without secrets; of a file that arrived by a person's word, not by ours, its name.
+    """
 
     name: str
     path: str
@@ -86,6 +92,11 @@ class RunReport:
 
 def _iso(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
+
+
+def settled_words(by: str) -> str:
+    """What became of a window that was settled `by` that run, or by hand."""
+    return "settled by hand" if by == BY_HAND else f"delivered by run {by}"
 
 
 def size_text(count: int) -> str:

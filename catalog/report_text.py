@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from catalog.errors import Code
-from catalog.receipt import RunReport, bytes_of, size_text
+from catalog.receipt import RunReport, bytes_of, settled_words, size_text
 
 #: A message is cut off by some services; the report in Prefect names every file.
 _MOST_FILES = 20
@@ -81,7 +81,7 @@ def moment(value: datetime | None) -> str:
 
 def _relaunch(report: RunReport) -> str:
     if report.delivered_by:
-        return f"not needed: run {report.delivered_by} delivered this window"
+        return f"not needed: this window was {settled_words(report.delivered_by)}"
     if report.relaunchable:
         return f"helps: exports relaunch {report.export} --run {report.run_id}"
     return "does not help: " + Code[report.error_code or "INTERNAL"].remedy.value

@@ -21,7 +21,10 @@ def with_text(written: str, key: str, value: str, *, quoted: bool = True) -> str
     assert isinstance(root, MappingNode), "a definition is keys and values"
     node = next(node for name, node in root.value if name.value == key)
     text = json.dumps(value, ensure_ascii=False) if quoted else value
-    return written[: node.start_mark.index] + text + written[node.end_mark.index :]
+    begin = node.start_mark.index
+    # A block of lines (`>-`) has the line end behind it for its own.
+    end = begin + len(written[begin : node.end_mark.index].rstrip())
+    return written[:begin] + text + written[end:]
 
 
 def without(written: str, keys: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Cron expressions and time zones: checked when a definition is read, and run ahead for `check`."""
+"""Cron expressions, time zones and moments: checked when a definition is read, and run ahead for `check`."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ def _not_for_prefect(expression: str, fields: CronSim) -> str | None:
     if "#" in expression and expression.split()[2] != "*":
         return "# beside days of the month"
     return None
+
+
+def check_moment(moment: datetime) -> None:
+    """Raises ValueError in the calendar's first and last years: in another zone, their ends are beyond it."""
+    if not 1 < moment.year < 9999:
+        raise ValueError(f"{moment.isoformat()} is not between the years 2 and 9998")
 
 
 def check_clock(value: str) -> None:

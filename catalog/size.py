@@ -21,7 +21,7 @@ def parse_size(value: Any) -> int:
     return int(size)
 
 
-def size_text(value: int) -> str:
+def _as_written(value: int) -> str:
     """100,000,000 -> `"100 MB"`: the shortest text that `parse_size` reads back."""
     unit, size = next((unit, size) for unit, size in _BYTES.items() if value % size == 0)
     return f"{value // size} {unit}"
@@ -30,7 +30,7 @@ def size_text(value: int) -> str:
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    PlainSerializer(size_text, return_type=str),
+    PlainSerializer(_as_written, return_type=str),
     WithJsonSchema(
         {
             "anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+(\.\d+)? ?([KMG]?B)?$"}],

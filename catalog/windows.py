@@ -16,6 +16,7 @@ from catalog.cursor import Cursor
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.naming import fill_part
+from catalog.schedule import check_moment
 
 Kind = Literal["scheduled", "backfill", "full"]
 
@@ -36,6 +37,10 @@ class State(StrEnum):
     def settled(self) -> bool:
         """Whether nothing remains to be done."""
         return self in (State.COMMITTED, State.EMPTY, State.SUPERSEDED, State.ABANDONED)
+
+
+#: Those in which something remains to be done.
+UNSETTLED: tuple[State, ...] = tuple(state for state in State if not state.settled)
 
 
 def least_advanced(states: Iterable[State]) -> State:
@@ -117,8 +122,9 @@ def next_bounds(
         return Bounds()
     cursor = export.cursor
     low, since = (previous.high, previous.until) if previous else (None, None)
-    if previous is None and (start := _start(cursor, export)) is not None:
-        low, since = instant(start), start
+    if previous is None and cursor.start is not None:
+        since = export.in_zone(cursor.start)
+        low = instant(since)
     if frontier is None:
         until = (logical_time - cursor.lag).astimezone(UTC)
         high = instant(until)
@@ -141,28 +147,30 @@ def explicit_bounds(
     """The bounds of a backfill, as a person asked for them, or None when none were asked for.
 
     Moments without a zone are meant in the schedule's. Raises ExportError DEFINITION_INVALID for half a span, an
-    empty one, one that is not over yet, or an export without a cursor that knows times.
+    empty one, one off the calendar, one that is not over yet, or an export without a cursor that knows times.
     """
     if since is None and until is None:
         return None
     if since is None or until is None or export.cursor is None:
-        raise _invalid_span("`since` and `until` go together, and only with an incremental export")
+        message = "`since` and `until` go together, and only with an incremental export"
+        raise _invalid_span(message, "give both, or neither: then the run delivers its own window")
     if export.cursor.mode == "xid":
-        raise _invalid_span("mode xid has no time column, so there is no span of time to deliver once more")
-    low, high = (moment if moment.tzinfo else moment.replace(tzinfo=export.timezone) for moment in (since, until))
+        message = "mode xid has no time column, so there is no span of time to deliver once more"
+        raise _invalid_span(message, "deliver those rows with a one shot, whose `where` or `query` names them")
+    low, high = export.in_zone(since), export.in_zone(until)
+    try:
+        check_moment(low)
+        check_moment(high)
+    except ValueError as error:
+        raise _invalid_span(str(error), "begin and end the span where the table has rows") from None
     if high <= low:
-        raise _invalid_span("`since` is not before `until`")
+        raise _invalid_span("`since` is not before `until`", "begin the span earlier, or end it later")
     settled = logical_time - (export.cursor.lag if export.cursor.mode == "lag" else timedelta())
     if high > settled:
-        raise _invalid_span(f"the span ends at {high.isoformat()}, and rows may still come until then")
+        message = f"the span ends at {high.isoformat()}, and rows may still come until then"
+        raise _invalid_span(message, f"end it at {settled.astimezone(high.tzinfo).isoformat()} or before")
     return Bounds(instant(low), instant(high), low.astimezone(UTC), high.astimezone(UTC))
 
 
-def _invalid_span(message: str) -> ExportError:
-    return ExportError(Code.DEFINITION_INVALID, message, "run it again with other parameters")
-
-
-def _start(cursor: Cursor, export: Export) -> datetime | None:
-    if cursor.start is None:
-        return None
-    return cursor.start if cursor.start.tzinfo else cursor.start.replace(tzinfo=export.timezone)
+def _invalid_span(message: str, hint: str) -> ExportError:
+    return ExportError(Code.DEFINITION_INVALID, message, hint)

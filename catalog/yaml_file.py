@@ -1,4 +1,4 @@
-"""Reading one YAML file, and finding the line of a key in it."""
+"""Reading one YAML file or one value, and finding the line of a key in a file."""
 
 from __future__ import annotations
 
@@ -74,6 +74,14 @@ def read_mapping(path: Path, *, quote_text: bool = True) -> dict[str, Any]:
         )
     plain: dict[str, Any] = _plain(path, content, (), {})
     return plain
+
+
+def read_value(text: str) -> Any:
+    """What a text is where it stands as a value in one of these files. Raises ValueError for what is no YAML."""
+    try:
+        return _parsed(text)
+    except (YAMLError, ReusedAnchorWarning, RecursionError):
+        raise ValueError("it is no YAML") from None
 
 
 def _parsed(text: str) -> Any:

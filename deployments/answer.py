@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from prefect.states import Completed, Failed
 
 from catalog.errors import ExportError, state_message
 from deployments.workspace import Workspace, open_workspace
+from flows.markdown import table
 from flows.report import frames, internal
 
 
@@ -51,13 +52,3 @@ def refused(error: ExportError) -> Answer:
     facts += [("file", error.file), ("line", str(error.line) if error.line else None), ("key", error.key)]
     rows = [(name, value) for name, value in facts if value]
     return Answer(state_message(error), f"# Not done\n\n{table(('', ''), rows)}", is_well=False)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -6,6 +6,8 @@ would then make it anew, switched on and under another id.
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
@@ -74,21 +76,7 @@ def _create(client: SyncPrefectClient, spec: DeploymentSpec, live: bool) -> Depl
     flow_id = client.create_flow_from_name(spec.name)
     schedules = [DeploymentScheduleCreate(schedule=schedule, slug=slug) for slug, schedule in spec.schedules.items()]
     deployment_id = client.create_deployment(
-        flow_id=flow_id,
-        name=spec.name,
-        version=spec.version,
-        description=spec.description,
-        tags=spec.tags,
-        entrypoint=spec.entrypoint,
-        parameters=spec.parameters,
-        parameter_openapi_schema=spec.parameter_schema,
-        enforce_parameter_schema=True,
-        pull_steps=spec.pull_steps,
-        work_pool_name=spec.work_pool,
-        work_queue_name=spec.work_queue,
-        job_variables=spec.job_variables,
-        schedules=schedules,
-        paused=not live,
+        flow_id=flow_id, name=spec.name, schedules=schedules, paused=not live, **_told(spec)
     )
     deployment: DeploymentResponse = client.read_deployment(deployment_id)
     return deployment
@@ -99,22 +87,24 @@ def _update(client: SyncPrefectClient, spec: DeploymentSpec, standing: Deploymen
     # scheduler makes them again from what then stands.
     if schedule_differs(spec, standing):
         _update_schedules(client, spec, standing)
-    client.update_deployment(
-        standing.id,
-        DeploymentUpdate(
-            version=spec.version,
-            description=spec.description,
-            tags=spec.tags,
-            entrypoint=spec.entrypoint,
-            parameters=spec.parameters,
-            parameter_openapi_schema=spec.parameter_schema,
-            enforce_parameter_schema=True,
-            pull_steps=spec.pull_steps,
-            work_pool_name=spec.work_pool,
-            work_queue_name=spec.work_queue,
-            job_variables=spec.job_variables,
-        ),
-    )
+    client.update_deployment(standing.id, DeploymentUpdate(**_told(spec)))
+
+
+def _told(spec: DeploymentSpec) -> dict[str, Any]:
+    """What Prefect is told of a new deployment and of a changed one alike; schedules are told apart."""
+    return {
+        "version": spec.version,
+        "description": spec.description,
+        "tags": spec.tags,
+        "entrypoint": spec.entrypoint,
+        "parameters": spec.parameters,
+        "parameter_openapi_schema": spec.parameter_schema,
+        "enforce_parameter_schema": True,
+        "pull_steps": spec.pull_steps,
+        "work_pool_name": spec.work_pool,
+        "work_queue_name": spec.work_queue,
+        "job_variables": spec.job_variables,
+    }
 
 
 def _update_schedules(client: SyncPrefectClient, spec: DeploymentSpec, standing: DeploymentResponse) -> None:

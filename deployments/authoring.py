@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -15,9 +14,8 @@ import yaml
 from catalog import rewrite
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.load import RESERVED, Catalog, read_export
-from catalog.model import ID_PATTERN
-from catalog.problem import Problem
+from catalog.load import Catalog, read_export, refuse_no_id
+from catalog.problem import Problem, refuse_errors
 from deployments.apply import own_deployment
 from deployments.checking import check
 from deployments.compile import definition_yaml
@@ -38,11 +36,6 @@ class Written:
     differences: tuple[str, ...] = ()
 
 
-def path_of(catalog: Catalog, export_id: str) -> Path:
-    """Where the export's definition stands, or would."""
-    return catalog.path_of(export_id)
-
-
 def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | None = None) -> Written:
     """A new draft with everything of the export but its watermark; its name is `name`, or says that it is a copy.
 
@@ -53,7 +46,7 @@ def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | N
     original = workspace.known(export_id)
     refuse_custom(original, "copy")
     require_status(workspace, export_id, "copy", {"draft", "scheduled", "finished"})
-    _refuse_no_id(new_id)
+    refuse_no_id(new_id)
     if own_deployment(workspace.client, new_id, workspace.project.tag) is not None:
         raise ExportError(
             Code.DEFINITION_DUPLICATE,
@@ -62,12 +55,12 @@ def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | N
         )
     differences: tuple[str, ...] = ()
     # One whose YAML is gone, or does not load any more, is copied as its deployment has it.
-    loads, path = export_id in workspace.catalog.exports, path_of(workspace.catalog, export_id)
+    loads, path = export_id in workspace.catalog.exports, workspace.catalog.path_of(export_id)
     written = path.read_text(encoding="utf-8") if loads else definition_yaml(original)
     if original.standard_equivalent is not None:
         written, differences = standard_text(workspace.catalog, written, original), tuple(customisations(original))
     chosen = name if name is not None else _free_name(original.name, workspace.catalog.exports.values())
-    copied = path_of(workspace.catalog, new_id)
+    copied = workspace.catalog.path_of(new_id)
     rewrite.create(copied, rewrite.with_text(written, "name", chosen))
     try:
         export = _valid(workspace.catalog, new_id, copied)
@@ -77,15 +70,6 @@ def copy_export(workspace: Workspace, export_id: str, new_id: str, name: str | N
     except ExportError:
         copied.unlink()
         raise
-
-
-def _refuse_no_id(new_id: str) -> None:
-    if re.fullmatch(ID_PATTERN, new_id) is None or new_id in RESERVED:
-        raise ExportError(
-            Code.DEFINITION_INVALID,
-            f"{new_id!r} is no id of an export",
-            "begin with a letter, then lower-case letters, digits and _; and no word of Python",
-        )
 
 
 def require_draft(workspace: Workspace, export_id: str, action: str) -> None:
@@ -118,10 +102,8 @@ def save(workspace: Workspace, export_id: str, before: str, edited: Path) -> Wri
 
     Raises ExportError for the first error that `check` finds in it, or when the file was changed meanwhile.
     """
-    for problem in problems_of(workspace.catalog, export_id, edited):
-        if problem.severity == "error":
-            raise problem.as_error()
-    path = path_of(workspace.catalog, export_id)
+    refuse_errors(problems_of(workspace.catalog, export_id, edited))
+    path = workspace.catalog.path_of(export_id)
     rewrite.replace(path, before, edited.read_text(encoding="utf-8"))
     return Written(_valid(workspace.catalog, export_id, path), path)
 
@@ -153,8 +135,8 @@ def create_export(catalog: Catalog, export_id: str, content: Mapping[str, Any]) 
 
     Raises ExportError for the first error that `check` finds in it, DEFINITION_DUPLICATE when the id is taken.
     """
-    _refuse_no_id(export_id)
-    path = path_of(catalog, export_id)
+    refuse_no_id(export_id)
+    path = catalog.path_of(export_id)
     rewrite.refuse_taken(path)
     export = composed(catalog, export_id, content)
     rewrite.create(path, definition_yaml(export))
@@ -163,12 +145,10 @@ def create_export(catalog: Catalog, export_id: str, content: Mapping[str, Any]) 
 
 def composed(catalog: Catalog, export_id: str, content: Mapping[str, Any]) -> Export:
     """The definition with these keys and values, checked. Raises ExportError for the first error that is found."""
-    _refuse_no_id(export_id)
+    refuse_no_id(export_id)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{export_id}.yaml"
         path.write_text(yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
-        for problem in problems_of(catalog, export_id, path):
-            if problem.severity == "error":
-                # The lines are those of a file that nobody sees.
-                raise replace(problem, file=None, line=None).as_error()
+        # Without lines: they are those of a file that nobody sees.
+        refuse_errors(replace(found, file=None, line=None) for found in problems_of(catalog, export_id, path))
         return _valid(catalog, export_id, path)

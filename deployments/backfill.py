@@ -58,38 +58,43 @@ def spans_of(workspace: Workspace, export_id: str, since: str, until: str, *, sl
     refuse_custom(export, "backfill")
     low, high = moment_of(export, since), moment_of(export, until)
     now = datetime.now(UTC)
-    if not slots or not low < high <= now:
+    if not slots:
+        explicit_bounds(export, low, high, now)
+        return [Span(low, high)]
+    if not low < high <= now:
         # Of slots only the last need be settled; those of a span without an end would never be counted to it.
         explicit_bounds(export, low, high, now)
-    if not slots:
-        spans = [Span(low, high)]
-    else:
-        if export.schedule is None or export.schedule.cron is None:
-            raise ExportError(
-                Code.SCHEDULE_INVALID,
-                f"export {export_id} has no schedule whose windows could be delivered",
-                "leave --slots out: then the span is one window",
-                export=export_id,
-            )
-        windows = slots_within(export.schedule.cron, export.timezone, low, high)
-        spans = [Span(begin, end, slot=end) for begin, end in islice(windows, _MOST_SLOTS + 1)]
-        if len(spans) > _MOST_SLOTS:
-            raise ExportError(
-                Code.DEFINITION_INVALID,
-                f"more than {_MOST_SLOTS:,} windows of the schedule `{export.schedule.cron}` lie between "
-                f"{low.isoformat()} and {high.isoformat()}, and each would be a run",
-                "deliver a shorter span at a time, or leave --slots out: then the span is one window",
-                export=export_id,
-            )
+    spans = _slots(export, low, high)
     for span in spans:
         explicit_bounds(export, span.since, span.until, now)
+    return spans
+
+
+def _slots(export: Export, low: datetime, high: datetime) -> list[Span]:
+    """The windows of the export's schedule that lie whole between the two moments, at least one."""
+    if export.schedule is None or export.schedule.cron is None:
+        raise ExportError(
+            Code.SCHEDULE_INVALID,
+            f"export {export.id} has no schedule whose windows could be delivered",
+            "leave --slots out: then the span is one window",
+            export=export.id,
+        )
+    cron, between = export.schedule.cron, f"between {low.isoformat()} and {high.isoformat()}"
+    windows = slots_within(cron, export.timezone, low, high)
+    spans = [Span(begin, end, slot=end) for begin, end in islice(windows, _MOST_SLOTS + 1)]
+    if len(spans) > _MOST_SLOTS:
+        raise ExportError(
+            Code.DEFINITION_INVALID,
+            f"more than {_MOST_SLOTS:,} windows of the schedule `{cron}` lie {between}, and each would be a run",
+            "deliver a shorter span at a time, or leave --slots out: then the span is one window",
+            export=export.id,
+        )
     if not spans:
         raise ExportError(
             Code.DEFINITION_INVALID,
-            f"no window of the schedule `{export.schedule and export.schedule.cron}` lies whole between "
-            f"{low.isoformat()} and {high.isoformat()}",
+            f"no window of the schedule `{cron}` lies whole {between}",
             "begin and end at moments at which the export runs, or leave --slots out",
-            export=export_id,
+            export=export.id,
         )
     return spans
 

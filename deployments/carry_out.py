@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,14 +10,15 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from catalog.definition import Export
+from catalog.problem import refuse_errors
 from deployments.apply import ensure_work_pool, own_deployment
 from deployments.checking import check
 from deployments.companions import companion_differences, keep_companions
+from deployments.flow_runs import waiting_runs
 from deployments.lifecycle import beginning_at, register_and_deploy, remove_waiting, switch_on
 from deployments.plan import Difference, compare, keep_start
 from deployments.prefect_api import tagged_deployments
 from deployments.renamed import refusal, renamed
-from deployments.runs import waiting_runs
 from deployments.status import is_active
 from deployments.workspace import Workspace
 
@@ -48,8 +49,8 @@ def carry_out(
     todo = [difference for difference in found if difference.change != "same"]
     written = [difference for difference in todo if difference.export in exports]
     going_live = [entry.export for entry in written if entry.active or (entry.change == "new" and activate_new)]
-    _refuse_errors(workspace, [entry.export for entry in written], activating=False)
-    _refuse_errors(workspace, going_live, activating=True)
+    refuse_errors(check(workspace.catalog, [entry.export for entry in written]))
+    refuse_errors(check(workspace.catalog, going_live, activating=True))
     for entry in written:
         if entry.change == "new":
             own_deployment(workspace.client, entry.export, workspace.project.tag)
@@ -78,9 +79,7 @@ def carry_out(
 
 
 def _compare(workspace: Workspace) -> tuple[list[Difference], dict[str, Export], dict[str, DeploymentResponse]]:
-    for problem in workspace.catalog.problems:
-        if problem.severity == "error":
-            raise problem.as_error()
+    refuse_errors(workspace.catalog.problems)
     standing = {entry.name: entry for entry in tagged_deployments(workspace.client, workspace.project.tag)}
     exports = {name: keep_start(export, standing.get(name)) for name, export in workspace.catalog.exports.items()}
     specs = {name: workspace.compile(export) for name, export in exports.items()}
@@ -112,9 +111,3 @@ def _begun(workspace: Workspace, export: Export, difference: Difference, since: 
     # `since` is for changed sources and ids: a new export beside them begins where its definition says.
     known = difference.renamed_from is not None or workspace.ledger.newest(export.id) is not None
     return beginning_at(workspace, export, since if known else None)
-
-
-def _refuse_errors(workspace: Workspace, ids: Iterable[str], *, activating: bool) -> None:
-    for problem in check(workspace.catalog, ids, activating=activating):
-        if problem.severity == "error":
-            raise problem.as_error()

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catalog.check import check_catalog, problem_of
+from catalog.check import check_catalog
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.load import Catalog, Problem
+from catalog.load import Catalog
 from catalog.naming import NameFields, fill_part, render, render_folder
+from catalog.problem import Problem, problem_from
 from catalog.windows import Bounds, instant, next_bounds
 from catalog.yaml_file import line_of, shown
 from deployments.custom_refusals import refuse_custom
@@ -58,16 +59,9 @@ def check(
     problems = check_catalog(catalog, datetime.now(UTC), activating=activating, ids=wanted)
     for export in catalog.exports.values():
         if wanted is None or export.id in wanted:
-            path = edited or catalog.folder / "exports" / f"{export.id}.yaml"
+            path = edited or catalog.path_of(export.id)
             problems += [_placed(path, problem) for problem in _ask(catalog, export)]
     return [problem for problem in problems if wanted is None or problem.export in wanted]
-
-
-def refuse_problems(catalog: Catalog, export: Export, *, activating: bool) -> None:
-    """Raises ExportError for the first problem that is an error for this export going live."""
-    for problem in check(catalog, [export.id], activating=activating):
-        if problem.severity == "error":
-            raise problem.as_error()
 
 
 def _placed(path: Path, problem: Problem) -> Problem:
@@ -85,23 +79,27 @@ def _ask(catalog: Catalog, export: Export) -> list[Problem]:
             if export.type != "custom":
                 problems += _ask_for_rows(source, export)
     except ExportError as error:
-        problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
+        problems.append(_from_outside(error, export))
     if export.file.encryption is not None:
         try:
             verify_keys(export.file.encryption, secret_block, catalog.folder)
         except ExportError as error:
-            problems.append(problem_of(export, error, is_error=error.code not in _NOT_ASKED))
+            problems.append(_from_outside(error, export))
     for name in export.targets:
         try:
             catalog.target(name)
         except ExportError as error:
-            problems.append(problem_of(export, error, is_error=True))
+            problems.append(problem_from(error, export.id))
     for url in export.report.to if export.report else ():
         try:
             refuse_unknown(url)
         except ExportError as error:
-            problems.append(problem_of(export, error, is_error=True))
+            problems.append(problem_from(error, export.id))
     return problems
+
+
+def _from_outside(error: ExportError, export: Export) -> Problem:
+    return problem_from(error, export.id, "warning" if error.code in _NOT_ASKED else "error")
 
 
 def _ask_for_rows(source: Source, export: Export) -> list[Problem]:
@@ -110,7 +108,7 @@ def _ask_for_rows(source: Source, export: Export) -> list[Problem]:
         key_columns(source, export, source_columns(source, export))
     if export.cursor is not None and export.cursor.mode != "lag":
         settle(source, export, datetime.now(UTC), None)
-    return [problem_of(export, _unindexed(export), is_error=False)] if lacks_cursor_index(source, export) else []
+    return [problem_from(_unindexed(export), export.id, "warning")] if lacks_cursor_index(source, export) else []
 
 
 def _unindexed(export: Export) -> ExportError:

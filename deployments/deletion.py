@@ -8,7 +8,6 @@ from pathlib import Path
 
 from prefect.exceptions import ObjectNotFound
 
-from deployments.authoring import path_of
 from deployments.companions import keep_companions
 from deployments.ledger_view import end
 from deployments.lifecycle import require_status
@@ -50,7 +49,7 @@ def delete_export(workspace: Workspace, export_id: str) -> Deleted:
             # Nobody need look at that time of day any more.
             keep_companions(workspace)
     # Last: as long as it stands, a deletion that was interrupted can be asked for again.
-    path = path_of(workspace.catalog, export_id)
+    path = workspace.catalog.path_of(export_id)
     stood = path.exists()
     path.unlink(missing_ok=True)
     return Deleted(export_id, path if stood else None, given_up)

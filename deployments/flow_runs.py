@@ -28,7 +28,7 @@ _WAITING = FlowRunFilterState(
 )
 
 
-def begun_runs(client: SyncPrefectClient, export_id: str, tag: str, limit: int = 20) -> list[FlowRun]:
+def begun_runs(client: SyncPrefectClient, export_id: str, tag: str, limit: int) -> list[FlowRun]:
     """The export's runs that have begun, the newest first."""
     return _runs(client, export_id, tag, FlowRunFilter(state=_BEGUN), FlowRunSort.EXPECTED_START_TIME_DESC, limit)
 

@@ -11,18 +11,18 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from catalog.errors import Remedy
-from catalog.load import Problem
+from catalog.problem import Problem
 from catalog.receipt import size_text
-from deployments.answer import Answer, answered, table
+from deployments.answer import Answer, answered
 from deployments.authoring import copy_export
 from deployments.carry_out import carry_out, differences
-from deployments.checking import check as check_exports
 from deployments.download import LINK_SECONDS, locate
 from deployments.lifecycle import lost_by_unscheduling
 from deployments.lifecycle import unschedule as unschedule_export
 from deployments.plan_text import sentence
-from deployments.trying import TriedTarget, try_targets
+from deployments.trying import TriedTarget, check_and_try
 from deployments.workspace import Workspace
+from flows.markdown import table
 
 
 @flow(name="check", flow_run_name="check", persist_result=False)
@@ -86,10 +86,7 @@ def apply(dry_run: bool = True, activate_new: bool = False, since: str = "") -> 
 
 def _check(workspace: Workspace, ids: list[str] | None, connect: bool) -> Answer:
     catalog = workspace.catalog
-    for export_id in ids or []:
-        catalog.require(export_id)
-    tried = try_targets(catalog, ids) if connect else []
-    problems = check_exports(catalog, ids) + [each.problem for each in tried if each.problem]
+    problems, tried = check_and_try(catalog, ids, connect=connect)
     errors = [problem for problem in problems if problem.severity == "error"]
     count = len(ids or catalog.exports)
     line = f"{_count(count, 'export')} checked, {_count(len(problems), 'problem')} found"

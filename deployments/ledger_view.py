@@ -8,13 +8,14 @@ from typing import Any
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.receipt import TargetState
+from catalog.receipt import BY_HAND, TargetState
+from catalog.schedule import check_moment
 from catalog.windows import Bounds, State, Window, instant
 from flows.report import secret_block
 from tasks import spool
 from tasks.allotting import frontier_of
 from tasks.ledger import Delivery, Extracted, Ledger
-from tasks.ledger.decisions import BY_HAND, Decision, accept, end_generation, resolve
+from tasks.ledger.decisions import Decision, accept, end_generation, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,14 @@ def ledger_entries(ledger: Ledger, export_id: str) -> list[LedgerEntry]:
     targets = ledger.targets_of_export(export_id)
     entries = []
     for window in ledger.windows(export_id):
-        code = None if window.state.settled else stood_in_the_way.get(window.id)
-        found = (tuple(parts.get(window.id, ())), tuple(targets.get(window.id, ())))
-        entries.append(LedgerEntry(window, *found, code, holders.get(window.id)))
+        entry = LedgerEntry(
+            window=window,
+            parts=tuple(parts.get(window.id, ())),
+            targets=tuple(targets.get(window.id, ())),
+            error_code=None if window.state.settled else stood_in_the_way.get(window.id),
+            held_by=holders.get(window.id),
+        )
+        entries.append(entry)
     return entries
 
 
@@ -96,11 +102,12 @@ def resolve_window(
 
 
 def _window(ledger: Ledger, export_id: str, window_id: str) -> Window:
-    found = [window for window in ledger.windows(export_id) if window.id.startswith(window_id)]
+    # Every id begins with nothing, as with the variable of a script that is not set.
+    found = [window for window in ledger.windows(export_id) if window_id and window.id.startswith(window_id)]
     if len(found) != 1:
         raise ExportError(
             Code.EXPORT_UNKNOWN,
-            f"export {export_id} has {'no window' if not found else 'more than one window'} {window_id}",
+            f"export {export_id} has {'no window' if not found else 'more than one window'} {window_id!r}",
             f"`exports ledger {export_id}` lists its windows",
             export=export_id,
         )
@@ -153,12 +160,12 @@ def _refuse_unread(ledger: Ledger, export: Export) -> None:
 def starting_bounds(export: Export, since: str) -> Bounds:
     """Where a first window begins that is to begin at `since`: its `low` and `since`."""
     if export.cursor is None:
-        raise _no_start(f"export {export.id} has no cursor, so it begins nowhere", "leave it out")
+        raise _invalid(f"export {export.id} has no cursor, so it begins nowhere", "leave it out")
     if since == "start":
         return Bounds()
     if export.cursor.mode == "xid":
         if since != "now":
-            raise _no_start(f"mode xid knows no moment {since}", "write `start` or `now`")
+            raise _invalid(f"mode xid knows no moment {since}", "write `start` or `now`")
         frontier = frontier_of(export, None, datetime.now(UTC), secret_block)
         return Bounds(low=frontier.high, since=frontier.until)
     moment = datetime.now(UTC) if since == "now" else moment_of(export, since, besides="`start`, `now`, or ")
@@ -172,13 +179,11 @@ def moment_of(export: Export, text: str, *, besides: str = "") -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-        # As `cursor.start`: the very first and last days overflow when they are moved into another zone.
-        if not 1 < moment.year < 9999:
-            raise ValueError
+        check_moment(moment)
     except ValueError:
-        raise _no_start(f"{text} is no moment", f"write {besides}a moment as 2026-11-01T00:00") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=export.timezone)
+        raise _invalid(f"{text} is no moment", f"write {besides}a moment as 2026-11-01T00:00") from None
+    return export.in_zone(moment)
 
 
-def _no_start(message: str, hint: str) -> ExportError:
+def _invalid(message: str, hint: str) -> ExportError:
     return ExportError(Code.DEFINITION_INVALID, message, hint)

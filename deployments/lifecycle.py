@@ -14,14 +14,17 @@ from prefect.states import AwaitingRetry, Scheduled
 
 from catalog.definition import CUSTOM_KEYS, Export
 from catalog.errors import Code, ExportError
+from catalog.problem import refuse_errors
+from catalog.receipt import settled_words
 from deployments.apply import deploy, ensure_work_pool, own_deployment
-from deployments.checking import refuse_problems
+from deployments.checking import check
 from deployments.companions import keep_companions
 from deployments.compile import SCHEDULE_SLUG
+from deployments.flow_runs import waiting_runs
 from deployments.ledger_view import starting_bounds
 from deployments.listing import list_one
 from deployments.plan import frozen_export, keep_start
-from deployments.runs import find_run, report_of, waiting_runs
+from deployments.runs import find_run, report_of
 from deployments.standard import rewrite_as_standard
 from deployments.status import Status
 from deployments.workspace import Workspace
@@ -70,7 +73,7 @@ def activate(workspace: Workspace, export_id: str, since: str | None = None) -> 
             "leave --since out; it is for the first window, and after a change of source or cursor",
             export=export_id,
         )
-    refuse_problems(workspace.catalog, export, activating=True)
+    refuse_errors(check(workspace.catalog, [export.id], activating=True))
     ensure_work_pool(workspace.client, workspace.project)
     deployment = register_and_deploy(workspace, beginning_at(workspace, export, since))
     keep_companions(workspace)
@@ -142,9 +145,8 @@ def switch_on(workspace: Workspace, deployment: DeploymentResponse, export: Expo
     if export.type != "one_shot":
         return None
     at = export.schedule.at if export.schedule else None
-    if at is not None and at.tzinfo is None:
-        at = at.replace(tzinfo=export.timezone)
-    run = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=at or datetime.now(UTC)))
+    due = datetime.now(UTC) if at is None else export.in_zone(at)
+    run = client.create_flow_run_from_deployment(deployment.id, state=Scheduled(scheduled_time=due))
     return run.id
 
 
@@ -245,7 +247,7 @@ def relaunch(workspace: Workspace, export_id: str, run_id: str | None = None) ->
     elif report.status != "failed":
         refusal = f"run {report.run_id} {'has succeeded' if report.status == 'succeeded' else f'is {report.status}'}"
     elif report.delivered_by is not None:
-        refusal = f"the window of run {report.run_id} was delivered by run {report.delivered_by}"
+        refusal = f"the window of run {report.run_id} was {settled_words(report.delivered_by)}"
     else:
         answer: OrchestrationResult[Any] = client.set_flow_run_state(run.id, AwaitingRetry(), force=False)
         if answer.status is not SetStateStatus.ACCEPT:

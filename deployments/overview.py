@@ -25,6 +25,7 @@ from catalog.schedule import occurrences
 from deployments.flow_runs import waiting_runs
 from deployments.prefect_api import PAGE, post, tagged_deployments
 from deployments.status import is_active, status_of_state, version_tag
+from flows.moments import in_utc
 
 _ENDED = {"state": {"type": {"any_": [kind.value for kind in TERMINAL_STATES]}}}
 _BEGUN = [kind.value for kind in StateType if kind not in {*TERMINAL_STATES, StateType.SCHEDULED}]
@@ -48,7 +49,10 @@ class EndedRun:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """By export: when its next run is due (late ones too), its last that ended, and which have one in progress."""
+    """By export: when its next run is due (late ones too), its last that ended, and which have one in progress.
+
+    `flows` are the exports that are deployed, by the id of their flow.
+    """
 
     flows: Mapping[str, str]
     next_runs: Mapping[str, datetime]
@@ -146,7 +150,7 @@ def _next_runs(
     for name in (flows[flow] for flow in shared):
         for run in waiting_runs(client, name, tag, 1):
             if run.next_scheduled_start_time is not None:
-                found[name] = datetime.fromtimestamp(run.next_scheduled_start_time.timestamp(), UTC)
+                found[name] = in_utc(run.next_scheduled_start_time)
     return found
 
 

@@ -13,7 +13,7 @@ from prefect._internal.schemas import validators
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from catalog.errors import Code, ExportError
 from catalog.model import ID_PATTERN
@@ -77,8 +77,6 @@ def _with_tags(
 
 def find_deployment(client: SyncPrefectClient, export_id: str, tag: str) -> DeploymentResponse | None:
     """The deployment of one export, or None. One of that name without our tag is somebody else's."""
-    from prefect.exceptions import ObjectNotFound
-
     if re.fullmatch(ID_PATTERN, export_id) is None:
         # Nothing of that name was ever deployed; with a slash in it, the client could not even ask.
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -37,11 +36,12 @@ class Project:
         return int(configured) if configured else int(PREFECT_FLOWS_HEARTBEAT_FREQUENCY.default())
 
 
-def load_project(path: Path = ROOT / "prefect.yaml") -> Project:
+def load_project() -> Project:
     """Read `prefect.yaml`; `{{ root }}` in it becomes the repository's folder.
 
     Raises ExportError DEFINITION_INVALID when a key that a deployment needs is missing.
     """
+    path = ROOT / "prefect.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         pool = content["definitions"]["work_pool"]

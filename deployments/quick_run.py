@@ -15,9 +15,10 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Pending, Scheduled
 
+from catalog.problem import refuse_errors
 from catalog.receipt import RunReport
 from deployments.apply import ensure_work_pool
-from deployments.checking import refuse_problems
+from deployments.checking import check
 from deployments.lifecycle import beginning_at, register_and_deploy, require_status
 from deployments.runs import report_of
 from deployments.status import Status
@@ -97,7 +98,7 @@ def _to_run(workspace: Workspace, export_id: str, span: Span | None) -> Deployme
     deployment = workspace.deployment(export_id)
     if status == "draft" or deployment is None:
         export = workspace.export(export_id)
-        refuse_problems(workspace.catalog, export, activating=False)
+        refuse_errors(check(workspace.catalog, [export.id]))
         ensure_work_pool(workspace.client, workspace.project)
         deployment = register_and_deploy(workspace, beginning_at(workspace, export, None))
     return deployment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -12,10 +12,10 @@ from prefect.exceptions import ObjectNotFound
 
 from catalog.errors import Code, ExportError
 from catalog.receipt import RunReport
-from deployments.flow_runs import begun_runs as begun_runs
-from deployments.flow_runs import waiting_runs as waiting_runs
+from deployments.flow_runs import begun_runs, waiting_runs
 from deployments.prefect_api import PAGE
 from deployments.status import run_status
+from flows.moments import in_utc
 from flows.run_report import Ending, draw, error_of
 from tasks.ledger import Attempt, Ledger
 
@@ -109,9 +109,4 @@ def _last_attempt(client: SyncPrefectClient, run: FlowRun) -> tuple[datetime | N
         started = max(starts, default=started)
     if ended is not None and started is not None and ended < started:
         ended = None
-    return _utc(started), _utc(ended)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    # Prefect answers with its own datetime class; reports hold the standard one.
-    return datetime.fromtimestamp(moment.timestamp(), UTC) if moment else None
+    return in_utc(started), in_utc(ended)

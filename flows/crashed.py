@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Running
-from pydantic import ValidationError
 
 from catalog.definition import Export
 from flows.announce import other_ended
+from flows.moments import in_utc
+from flows.parameters import definition_in
 from flows.run_report import Ending, error_of
 from tasks.ledger import Ledger
 
@@ -30,7 +29,7 @@ def tell_of_crashed(ledger: Ledger, run_id: UUID) -> str:
             return f"run {run_id} is there no more"
         if run.state is None or not run.state.is_crashed():
             return f"run {run_id} is not crashed any more"
-        export = _export_of(run)
+        export = definition_in(run.parameters)
         if export is None or ledger.definition(export.hash) is None:
             return f"run {run_id} is of no export that was activated here"
         if _is_at_work(ledger, export, str(run_id)):
@@ -38,8 +37,8 @@ def tell_of_crashed(ledger: Ledger, run_id: UUID) -> str:
             return f"run {run_id} of {export.id} is at work: it was only out of touch with Prefect"
     ending = Ending(
         "failed",
-        _utc(run.start_time),
-        _utc(run.end_time),
+        in_utc(run.start_time),
+        in_utc(run.end_time),
         run.run_count,
         run.state.message or "",
         error_of(run.state),
@@ -48,18 +47,6 @@ def tell_of_crashed(ledger: Ledger, run_id: UUID) -> str:
     return f"run {run_id} of {export.id} crashed{'' if told else ', which was told before'}"
 
 
-def _export_of(run: FlowRun) -> Export | None:
-    try:
-        return Export.model_validate((run.parameters or {}).get("definition"))
-    except ValidationError:
-        return None
-
-
 def _is_at_work(ledger: Ledger, export: Export, run_id: str) -> bool:
     attempts = ledger.attempts_of_run(run_id)
     return bool(attempts) and attempts[0].ended_at is None and ledger.is_at_work(export.id)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    # Prefect answers with its own datetime class; reports hold the standard one.
-    return datetime.fromtimestamp(moment.timestamp(), UTC) if moment else None

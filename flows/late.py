@@ -20,11 +20,10 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import emit_event
 from prefect.utilities.urls import url_for
-from pydantic import ValidationError
 
-from catalog.definition import Export
 from catalog.expectation import Deadline, deadline_before, is_late
 from catalog.report_text import late_body, late_subject
+from flows.parameters import definition_in
 from flows.report import secret_block
 from tasks import notify
 from tasks.ledger import Ledger
@@ -86,7 +85,8 @@ def _expecting(client: SyncPrefectClient, tag: str) -> Iterator[DeploymentRespon
 
 def _late(client: SyncPrefectClient, ledger: Ledger, deployment: DeploymentResponse, now: datetime) -> Lateness | None:
     switched_on = [entry.updated for entry in deployment.schedules if entry.active and entry.updated]
-    export = _frozen(deployment)
+    # Of one that was changed by hand into none, the runs fail, and say so.
+    export = definition_in(deployment.parameters)
     registered_at = ledger.registered_at(export.hash) if export else None
     if export is None or registered_at is None or deployment.paused or not switched_on:
         return None
@@ -97,14 +97,6 @@ def _late(client: SyncPrefectClient, ledger: Ledger, deployment: DeploymentRespo
     if not is_late(deadline, delivered_at) or not _came_due(client, deployment, deadline):
         return None
     return Lateness(deadline, delivered_at, str(deployment.id), _newest_run(client, deployment, now))
-
-
-def _frozen(deployment: DeploymentResponse) -> Export | None:
-    try:
-        return Export.model_validate((deployment.parameters or {}).get("definition"))
-    except ValidationError:
-        # Changed by hand: its runs fail, and say so.
-        return None
 
 
 def _came_due(client: SyncPrefectClient, deployment: DeploymentResponse, deadline: Deadline) -> bool:

@@ -24,12 +24,12 @@ from prefect.states import Completed, Crashed, Failed
 from catalog.definition import Export
 from catalog.errors import Code, ExportError, code_of, state_message
 from catalog.places import ROOT
-from catalog.receipt import DeliveredFile, delivered_line, rows_of, size_text
+from catalog.receipt import BY_HAND, DeliveredFile, delivered_line, rows_of, size_text
 from catalog.windows import State as WindowState
 from catalog.windows import Window
+from flows.markdown import on_one_line, table
 from flows.remarks import remarks
 from tasks.ledger import Allotment, Ledger
-from tasks.ledger.decisions import BY_HAND
 
 #: How often, in seconds, a long extraction tells how far it is; a shorter one says nothing.
 LONG = 5.0
@@ -145,15 +145,14 @@ def write_report(ledger: Ledger, export: Export, run_id: str, line: str) -> None
     if own is not None:
         facts.append(("window", window_text(own.bounds.since, own.bounds.until)))
         facts.append(("definition", f"`{own.definition[:12]}`"))
-    table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in facts)
-    parts = [f"# {_cell(export.name)}", f"| | |\n|---|---|\n{table}"]
+    parts = [f"# {on_one_line(export.name)}", table(("", ""), facts)]
     if own is not None and len(targets := ledger.target_states(own.id)) > 1:
-        rows = "\n".join(f"| {_cell(found.target)} | {found.state} |" for found in targets)
-        parts.append(f"## Targets\n\n| target | state |\n|---|---|\n{rows}")
+        states = [(found.target, found.state) for found in targets]
+        parts.append(f"## Targets\n\n{table(('target', 'state'), states)}")
     if files:
-        parts.append(f"## Files\n\n{files_table(files)}")
+        parts.append(f"## Files\n\n{_files_table(files)}")
     history = [(window, ledger.delivered_of_window(window.id)) for window in ledger.windows(export.id, HISTORY)]
-    parts.append(f"## History\n\n{history_table(history)}")
+    parts.append(f"## History\n\n{_history_table(history)}")
     create_markdown_artifact("\n\n".join(parts), key=artifact_key(export.id), description=line)
 
 
@@ -202,27 +201,38 @@ def artifact_key(export_id: str) -> str:
     return f"export-{export_id.replace('_', '-')}"
 
 
-def files_table(files: Sequence[DeliveredFile]) -> str:
-    """The delivered files as a Markdown table."""
+def _files_table(files: Sequence[DeliveredFile]) -> str:
+    head = ("file", "rows", "size", "target", "window", "path", "sha256")
     rows = [
-        f"| {_cell(file.name)} | {file.rows:,} | {size_text(file.bytes)} | {_cell(file.target)} "
-        f"| {window_text(file.since, file.until)} | `{_cell(file.path)}` | `{file.sha256[:16]}` |"
+        (
+            file.name,
+            f"{file.rows:,}",
+            size_text(file.bytes),
+            file.target,
+            window_text(file.since, file.until),
+            f"`{file.path}`",
+            f"`{file.sha256[:16]}`",
+        )
         for file in files
     ]
-    head = "| file | rows | size | target | window | path | sha256 |\n|---|---:|---:|---|---|---|---|"
-    return "\n".join([head, *rows])
+    return table(head, rows, numbers=("rows", "size"))
 
 
-def history_table(windows: Sequence[tuple[Window, Sequence[DeliveredFile]]]) -> str:
-    """The export's last windows as a Markdown table, the newest first."""
+def _history_table(windows: Sequence[tuple[Window, Sequence[DeliveredFile]]]) -> str:
+    """The export's last windows, the newest first."""
+    head = ("logical time", "file", "state", "rows", "window", "run")
     rows = [
-        f"| {window.logical_time:%Y-%m-%d %H:%M:%S} UTC | {_cell(window.file_name)} | {window.state.lower()} "
-        f"| {rows_of(files):,} | {window_text(window.bounds.since, window.bounds.until)} "
-        f"| `{window.run_id[:8]}` |"
+        (
+            f"{window.logical_time:%Y-%m-%d %H:%M:%S} UTC",
+            window.file_name,
+            window.state.lower(),
+            f"{rows_of(files):,}",
+            window_text(window.bounds.since, window.bounds.until),
+            f"`{window.run_id[:8]}`",
+        )
         for window, files in windows
     ]
-    head = "| logical time | file | state | rows | window | run |\n|---|---|---|---:|---|---|"
-    return "\n".join([head, *rows]) if rows else "No window has been allotted yet."
+    return table(head, rows, numbers=("rows",)) if rows else "No window has been allotted yet."
 
 
 def window_text(since: datetime | None, until: datetime | None) -> str:
@@ -269,7 +279,3 @@ def internal(error: Exception) -> ExportError:
 def frames(error: Exception) -> list[str]:
     """Where an unexpected exception came from, without its text."""
     return traceback.format_tb(error.__traceback__)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -14,6 +14,7 @@ from catalog.errors import ExportError, state_message
 from catalog.windows import explicit_bounds
 from flows import announce, report
 from flows.custom_code import refuse_other_hands
+from flows.moments import in_utc
 from flows.story import Means, Story
 from tasks import steps
 from tasks.ledger import Ledger
@@ -45,7 +46,7 @@ def deliver(
     ledger, run_id, begun = Ledger.default(), str(flow_run.id), datetime.now(UTC)
     found_dead: list[str] = []
     means = _in_prefect(ledger, run_id, found_dead)
-    story = Story(definition, ledger, run_id, _logical_time(), means, extract or steps.extract)
+    story = Story(definition, ledger, run_id, in_utc(flow_run.scheduled_start_time), means, extract or steps.extract)
     error: ExportError | None = None
     try:
         refuse_other_hands(definition, by_hand=extract is not None)
@@ -68,12 +69,6 @@ def deliver(
     for dead in found_dead:
         announce.run_died(ledger, definition, dead)
     return report.succeeded(line) if error is None else report.failed(error)
-
-
-def _logical_time() -> datetime:
-    # Prefect's own class of moments can lose its zone in arithmetic, and would then be read in the machine's.
-    scheduled = flow_run.scheduled_start_time
-    return datetime.fromtimestamp(scheduled.timestamp(), UTC)
 
 
 def _in_prefect(ledger: Ledger, run_id: str, found_dead: list[str]) -> Means:

@@ -121,16 +121,16 @@ class Story:
             if window.kind == "backfill":
                 # Only its own run works on a backfill: one that fails must not stop the schedule.
                 continue
-            if self._is_sent_as_it_stands(window):
+            if self._is_sent_as_it_stands(turn, window):
                 return window
             turn.supersede(window)
         return None
 
-    def _is_sent_as_it_stands(self, window: Window) -> bool:
+    def _is_sent_as_it_stands(self, turn: Turn, window: Window) -> bool:
         # Yesterday's table cannot be read today: only what was extracted then can still be sent.
-        return window.state in _SENT or self._stands(window)
+        return window.state in _SENT or self._stands(turn, window)
 
-    def _stands(self, window: Window) -> bool:
+    def _stands(self, turn: Turn, window: Window) -> bool:
         """Whether the spool holds what is still to be uploaded; a lost sidecar is made again."""
         files = {file.part: file for file in self.ledger.extracted(window.id)}
         wanted = [
@@ -141,13 +141,13 @@ class Story:
         lost = [file for file in wanted if not spool.stands([file])]
         if len(wanted) < len(files) and all(file.kind != "data" for file in lost):
             for file in lost:
-                write_again(window, file, list(files.values()))
+                turn.record_made_again(window, file.part, write_again(window, file, list(files.values())))
             return True
         return bool(files) and not lost
 
     def _see_to_its_bytes(self, turn: Turn, window: Window) -> None:
         """Extract the window unless the spool holds it, or the target already has all of it."""
-        if not self._stands(window) and not self._all_sent(window):
+        if not self._stands(turn, window) and not self._all_sent(window):
             self._extract(turn, window, self.ledger.definition(window.definition) or self.export)
 
     def _extract_what_follows(self, turn: Turn) -> None:
@@ -186,9 +186,8 @@ class Story:
                 replace = deliver.may_replace(self.ledger, self.export, publisher, parcel)
                 self._step(steps.publish)(turn, publisher, parcel, replace=replace)
                 self._step(steps.commit)(turn, parcel)
-            if self.export.file.keep is not None:
-                found = (self.export.file.keep, self.means.tell, self.means.warn)
-                remove_older(self.ledger, turn, publisher, target, *found)
+            if (keep := self.export.file.keep) is not None:
+                remove_older(self.ledger, turn, publisher, target, keep, self.means.tell, self.means.warn)
 
     def _all_sent(self, window: Window) -> bool:
         """Whether nothing of the window is left to be uploaded."""

@@ -14,6 +14,7 @@ from catalog.errors import Code, ExportError
 from flows import report
 from flows.crashed import tell_of_crashed
 from flows.late import tell_of_late
+from flows.moments import in_utc
 from tasks.ledger import Ledger
 
 
@@ -46,4 +47,5 @@ def _project_tag() -> str:
 
 def _now() -> datetime:
     # A worker's clock may be behind that of the server, which started this run at the very moment to look at.
-    return max(datetime.now(UTC), datetime.fromtimestamp(flow_run.scheduled_start_time.timestamp(), UTC))
+    scheduled: datetime = in_utc(flow_run.scheduled_start_time)
+    return max(datetime.now(UTC), scheduled)

@@ -68,11 +68,11 @@ def copy(
 
 def edit(export_id: ExportArgument, json: Json = False) -> None:
     """Edit a draft's definition in $VISUAL or $EDITOR; what `check` refuses is not saved, and never lost."""
-    from deployments.authoring import path_of, require_editable, save
+    from deployments.authoring import require_editable, save
 
     with opened(json) as workspace:
         require_editable(workspace, export_id)
-        before = path_of(workspace.catalog, export_id).read_text(encoding="utf-8")
+        before = workspace.catalog.path_of(export_id).read_text(encoding="utf-8")
         edited = Path(tempfile.mkdtemp(prefix="exports-edit-")) / f"{export_id}.yaml"
         edited.write_text(before, encoding="utf-8")
         _open_editor(edited)

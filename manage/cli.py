@@ -45,15 +45,11 @@ def check(
 ) -> None:
     """Find what is wrong with the definitions before anything runs."""
     from catalog.load import load_catalog
-    from deployments.checking import check as check_exports
-    from deployments.trying import try_targets
+    from deployments.trying import check_and_try
 
     with output.failing(json):
         catalog = load_catalog()
-        for export_id in ids or []:
-            catalog.require(export_id)
-        tried = try_targets(catalog, ids) if connect else []
-        problems = check_exports(catalog, ids) + [each.problem for each in tried if each.problem]
+        problems, tried = check_and_try(catalog, ids, connect=connect)
     if json:
         output.data([problem.to_json() for problem in problems])
     else:

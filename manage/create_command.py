@@ -6,30 +6,9 @@ import sys
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from manage import output
 from manage.command import Json
-
-#: Options that are one key of the definition each, by the option's name.
-_KEYS = {
-    "name": "name",
-    "type": "type",
-    "database": "database",
-    "table": "table",
-    "query": "query",
-    "data_type": "data_type",
-    "where": "where",
-    "folder": "folder",
-    "file_name": "file.name",
-    "format": "file.format",
-    "compression": "file.compression",
-    "cron": "schedule.cron",
-    "at": "schedule.at",
-    "timezone": "schedule.timezone",
-    "cursor": "cursor.column",
-    "mode": "cursor.mode",
-}
 
 
 def create(
@@ -65,22 +44,34 @@ def create(
     from catalog.load import load_catalog
     from deployments.authoring import create_export
 
-    options = {"name": name, "type": type_, "database": database, "table": table, "query": query, "where": where}
-    options |= {"cursor": cursor, "mode": mode, "file_name": file_name, "format": format_, "folder": folder}
-    options |= {"compression": compression, "cron": cron, "at": at, "timezone": timezone, "data_type": data_type}
+    given = {
+        "name": name,
+        "type": type_,
+        "database": database,
+        "table": table,
+        "query": query,
+        "data_type": data_type,
+        "where": where,
+        "folder": folder,
+        "file.name": file_name,
+        "file.format": format_,
+        "file.compression": compression,
+        "schedule.cron": cron,
+        "schedule.at": at,
+        "schedule.timezone": timezone,
+        "cursor.column": cursor,
+        "cursor.mode": mode,
+    }
     content: dict[str, Any] = {}
-    for option, value in options.items():
+    for key, value in given.items():
         if value is not None:
-            _put(content, _KEYS[option], value)
+            _put(content, key, value)
     if column:
         content["columns"] = [_renamed(entry) for entry in column]
     if target:
         content["target"] = target[0] if len(target) == 1 else target
     for entry in set_ or ():
-        key, separator, value = entry.partition("=")
-        if not separator:
-            raise typer.BadParameter(f"{entry} is no KEY=VALUE", param_hint="--set")
-        _put(content, key, yaml.safe_load(value))
+        _set(content, entry)
     with output.failing(json):
         catalog = load_catalog()
         if sys.stdin.isatty() and sys.stdout.isatty() and not json:
@@ -95,10 +86,25 @@ def create(
         output.say(f"{written.path} is written; look with `exports {look} {export_id}`, then activate or run it")
 
 
+def _set(content: dict[str, Any], entry: str) -> None:
+    # As the catalog's own files are read: 12:30 is a text to YAML 1.2, and to 1.1 a number of seconds.
+    from catalog.yaml_file import read_value
+
+    key, separator, value = entry.partition("=")
+    if not separator:
+        raise typer.BadParameter(f"{entry} is no KEY=VALUE", param_hint="--set")
+    try:
+        _put(content, key, read_value(value))
+    except ValueError as error:
+        raise typer.BadParameter(f"{entry} cannot be used: {error}", param_hint="--set") from None
+
+
 def _put(content: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise ValueError(f"{parent} is a value already, and has no keys")
     content[last] = value
 
 

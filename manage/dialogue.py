@@ -9,10 +9,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import typer
+from pydantic import ValidationError
 
 from catalog.connections import Database
 from catalog.definition import INCREMENTAL_TYPES, STANDARD_TYPES, Export
 from catalog.errors import Code, ExportError
+from catalog.explain import in_words
 from catalog.load import Catalog
 from catalog.schedule import check_cron, check_timezone, occurrences
 from catalog.windows import Bounds
@@ -35,7 +37,8 @@ def ask(catalog: Catalog, export_id: str, given: Mapping[str, Any]) -> dict[str,
     Raises typer.Abort when the person does not want what came of it, ExportError when the database cannot be asked.
     """
     content = dict(given)
-    content.setdefault("name", typer.prompt("Name", default=export_id.replace("_", " ").capitalize(), err=True))
+    if "name" not in content:
+        content["name"] = typer.prompt("Name", default=export_id.replace("_", " ").capitalize(), err=True)
     if "database" not in content:
         content["database"] = _choose("Database", sorted(catalog.databases))
     database = catalog.databases.get(content["database"])
@@ -114,7 +117,7 @@ def _ask_schedule(content: dict[str, Any]) -> None:
 
 
 def _ask_cron(schedule: dict[str, Any]) -> None:
-    cron = typer.prompt("When, as five cron fields", default="0 2 * * *", err=True)
+    cron = typer.prompt("When, as five cron fields, or never", default="0 2 * * *", err=True)
     if cron == "never":
         return
     timezone = typer.prompt("In the time zone", default="UTC", err=True)
@@ -172,8 +175,11 @@ def _in_words(cursor: Mapping[str, Any]) -> str:
 
 
 def _plain(export_id: str, content: Mapping[str, Any]) -> Export:
-    """The rows alone, as an export that needs nothing else."""
+    """The rows alone, as an export that needs nothing else. Raises ExportError for an option that cannot be."""
     rows = {key: content[key] for key in ("database", "table", "query", "columns", "where") if key in content}
-    return Export.model_validate(
-        {"id": export_id, "name": export_id, "type": "one_shot", "file": {"name": "rows.csv"}, **rows}
-    )
+    try:
+        return Export.model_validate(
+            {"id": export_id, "name": export_id, "type": "one_shot", "file": {"name": "rows.csv"}, **rows}
+        )
+    except ValidationError as error:
+        raise ExportError(Code.DEFINITION_INVALID, in_words(error), "give it otherwise, or leave it out") from None

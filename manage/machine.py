@@ -17,7 +17,7 @@ def add_machine_commands(app: typer.Typer) -> None:
 
 
 def start(
-    port: Annotated[int, typer.Option(help="The port of the Prefect server and UI.")] = 4200,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the Prefect server and UI.")] = 4200,
     json: Json = False,
 ) -> None:
     """Run everything on this machine: the Prefect server and UI, a worker, and every active export."""

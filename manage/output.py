@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from catalog.errors import Code, ExportError
-from catalog.load import Problem
-from catalog.receipt import RunReport
+from catalog.problem import Problem
+from catalog.receipt import RunReport, settled_words
 from catalog.report_text import facts, moment
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on stdout: drawn for a terminal, tab-separated in a pipe."""
     if not sys.stdout.isatty():
         for row in rows:
-            text("\t".join(row))
+            # A tab or a line end is what tells cells and rows apart: one within a name or a message becomes a space.
+            text("\t".join(re.sub(r"[\t\r\n]+", " ", cell) for cell in row))
         return
     drawn = Table(*head, box=None, header_style="bold", pad_edge=False)
     for row in rows:
@@ -173,7 +175,7 @@ def runs_words(reports: Sequence[RunReport]) -> None:
             f"{report.duration_seconds:.1f} s" if report.duration_seconds is not None else "-",
             str(report.attempts),
             f"{report.rows:,}",
-            f"delivered by {report.delivered_by[:8]}" if report.delivered_by else report.message,
+            settled_words(report.delivered_by[:8]) if report.delivered_by else report.message,
         ]
         for report in reports
     ]

@@ -39,12 +39,20 @@ def running_server() -> Iterator[None]:
     """Inside, Prefect's client uses the server that `exports start` runs here, unless its own settings name one."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    url = None if PREFECT_API_URL.value() or not _note().exists() else json.loads(_note().read_text())["api"]
+    url = None if PREFECT_API_URL.value() else _noted()
     if url is None or not answers(url):
         yield
         return
     with temporary_settings({PREFECT_API_URL: url}):
         yield
+
+
+def _noted() -> str | None:
+    """The API that `exports start` says it runs; None without, or where it was ended as it wrote or removed that."""
+    try:
+        return str(json.loads(_note().read_text())["api"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def answers(api_url: str) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from manage import output
 from manage.command import Detach, ExportArgument, Json, opened
+
+if TYPE_CHECKING:
+    from tasks.ledger import Ledger
 
 
 def add_window_commands(app: typer.Typer) -> None:
@@ -39,10 +42,8 @@ def ledger(
 ) -> None:
     """Show an export's windows with bounds, files, state and run, the newest first; or decide what cannot be known."""
     from catalog.load import load_catalog
-    from deployments.ledger_view import accept_source, ledger_entries, resolve_window
-    from deployments.ledger_view import restart as restart_export
+    from deployments.ledger_view import accept_source, ledger_entries
     from tasks.ledger import Ledger
-    from tasks.ledger.decisions import DECISIONS, Decision
 
     if sum(asked is not None for asked in (resolve, restart, accept or None)) > 1:
         raise typer.BadParameter("one decision at a time: --resolve, --accept or --restart")
@@ -53,22 +54,12 @@ def ledger(
         if not known.windows(export_id, 1):
             load_catalog().require(export_id)
         if resolve is not None:
-            window_id, decision = resolve
-            if decision not in get_args(Decision):
-                raise typer.BadParameter(f"{decision} is none of {', '.join(DECISIONS)}", param_hint="--resolve")
-            if decision == "abandon":
-                output.confirm("the rows of this window will be in no file", yes)
-            window = resolve_window(known, export_id, window_id, decision, target)  # type: ignore[arg-type]
-            output.say(f"window {window.id[:8]} of {export_id} is {window.state.value}")
+            _resolve(known, export_id, *resolve, target, yes)
         if accept:
             accept_source(known, export_id)
             output.say(f"{export_id} goes on from its watermark with the next run")
         if restart is not None:
-            output.confirm(f"{export_id} begins anew at {restart}: rows may be delivered twice, or left out", yes)
-            start = restart_export(known, load_catalog().export(export_id), restart)
-            output.say(f"the next window of {export_id} begins at {start.low or 'the beginning of the table'}")
-            if waiting := len(known.outstanding(export_id)):
-                output.say(f"{waiting} open windows are delivered before it, unless you `--resolve` them")
+            _restart(known, export_id, restart, yes)
         entries = ledger_entries(known, export_id)
     if json:
         output.data([entry.to_json() for entry in entries])
@@ -76,6 +67,29 @@ def ledger(
         output.ledger_words(entries)
     else:
         output.say(f"{export_id} has no windows yet")
+
+
+def _resolve(known: Ledger, export_id: str, window_id: str, decision: str, target: str | None, yes: bool) -> None:
+    from deployments.ledger_view import resolve_window
+    from tasks.ledger.decisions import DECISIONS
+
+    if decision not in DECISIONS:
+        raise typer.BadParameter(f"{decision} is none of {', '.join(DECISIONS)}", param_hint="--resolve")
+    if decision == "abandon":
+        output.confirm("the rows of this window will be in no file", yes)
+    window = resolve_window(known, export_id, window_id, decision, target)
+    output.say(f"window {window.id[:8]} of {export_id} is {window.state.value}")
+
+
+def _restart(known: Ledger, export_id: str, since: str, yes: bool) -> None:
+    from catalog.load import load_catalog
+    from deployments.ledger_view import restart
+
+    output.confirm(f"{export_id} begins anew at {since}: rows may be delivered twice, or left out", yes)
+    start = restart(known, load_catalog().export(export_id), since)
+    output.say(f"the next window of {export_id} begins at {start.low or 'the beginning of the table'}")
+    if waiting := len(known.outstanding(export_id)):
+        output.say(f"{waiting} open windows are delivered before it, unless you `--resolve` them")
 
 
 def backfill(

@@ -79,11 +79,11 @@ def _value(match: re.Match[str], lookup: Lookup) -> str:
     variable = match["variable"]
     if variable is None:
         return lookup(match["block"])
-    value: Any = os.environ.get(variable)
+    value = os.environ.get(variable)
     if value is None:
         raise ExportError(
             Code.SECRET_MISSING,
             f"the environment variable {variable} is not set",
             f"set {variable} where the run's worker starts, then relaunch",
         )
-    return str(value)
+    return value

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from catalog.connections import Target
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
 from catalog.load import load_target
@@ -47,9 +45,9 @@ def parcels(ledger: Ledger, window: Window) -> list[Parcel]:
     ]
 
 
-def publisher_of(target: str, lookup: Lookup, load: Callable[[str], Target] = load_target) -> Publisher:
+def publisher_of(target: str, lookup: Lookup) -> Publisher:
     """The publisher of a target of the catalog, or of the local downloads."""
-    return open_downloads() if target == DOWNLOADS else open_publisher(target, load(target), lookup)
+    return open_downloads() if target == DOWNLOADS else open_publisher(target, load_target(target), lookup)
 
 
 def upload(ledger: Ledger, turn: Turn, publisher: Publisher, parcel: Parcel) -> Parcel:
@@ -138,7 +136,7 @@ def may_replace(ledger: Ledger, export: Export, publisher: Publisher, parcel: Pa
 
 
 def _same(found: Stat, file: Extracted) -> bool:
-    return found.size == file.bytes and found.sha256() == file.sha256
+    return found.holds(file.bytes, file.sha256)
 
 
 def _was_taken(publisher: Publisher, parcel: Parcel) -> bool:

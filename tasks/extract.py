@@ -11,6 +11,7 @@ from catalog.definition import Export
 from catalog.load import load_database
 from catalog.naming import NameFields, render
 from catalog.windows import Window
+from tasks import spool
 from tasks.compared import Compared
 from tasks.connect import Source, open_source
 from tasks.credentials import Lookup
@@ -27,7 +28,6 @@ from tasks.source.lookback import Lookback
 from tasks.source.read import begin_reading
 from tasks.source.relation import Identity, relation_of
 from tasks.source.replaced import refuse_other
-from tasks.spool import discard, folder_of
 from tasks.write import FORMS
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def extract_frames(
     on_progress: OnProgress,
     write: Frames,
     author: HandWritten,
-    load: Callable[[str], Database] = load_database,
-    last: LastFile | None = None,
+    last: LastFile | None,
 ) -> Extraction:
     """Write what `write` gives of the export's database into the spool, as `extract` does with a table's rows."""
     from tasks.frames import guarded, rows_of
@@ -121,7 +120,7 @@ def extract_frames(
         columns, rows = rows_of(guarded(write, source, author), {}, author)
         return parts.write_rows(Rows(columns, batches_of(rows, columns, form))), Findings()
 
-    return _into_spool(export, window, lookup, on_progress, load, read, last)
+    return _into_spool(export, window, lookup, on_progress, load_database, read, last)
 
 
 def _into_spool(
@@ -133,8 +132,7 @@ def _into_spool(
     read: Callable[[Source, Database, Parts], tuple[tuple[Extracted, ...], Findings]],
     last: LastFile | None,
 ) -> Extraction:
-    folder, compared = folder_of(window), Compared(export, last)
-    names = (window.file_name, _member(export, window))
+    folder, compared = spool.begin(window), Compared(export, last)
     try:
         database = load(export.database)
         with (
@@ -142,14 +140,15 @@ def _into_spool(
             encrypting(export.file.encryption, folder.parent, lookup) as encryptor,
             open_source(export.database, database, lookup) as source,
         ):
-            parts = Parts(export, *names, folder, on_progress, encryptor, on_columns=compared)
+            member = _member(export, window)
+            parts = Parts(export, window.file_name, member, folder, on_progress, encryptor, on_columns=compared)
             files, findings = read(source, database, parts)
         # An empty file without a header has no columns, whatever the table has.
         if parts.rows or export.file.empty == "header":
             findings = replace(findings, layout=compared.layout, columns_changed=compared.changed)
         files = (*files, *write_sidecars(window, export.file, files, folder))
     except BaseException:
-        discard(window)
+        spool.discard(window)
         raise
     return Extraction(files, parts.rows, findings, parts.read_anew)
 
@@ -159,5 +158,12 @@ def _member(export: Export, window: Window) -> str:
     pattern, bounds = export.file.inner_name, window.bounds
     if pattern is None:
         return export.file.member_of(window.file_name)
-    times = (window.logical_time, export.timezone, bounds.since, bounds.until)
-    return render(pattern, NameFields(*times, export.id, window.run_id), key="file.inner_name")
+    fields = NameFields(
+        logical_time=window.logical_time,
+        timezone=export.timezone,
+        since=bounds.since,
+        until=bounds.until,
+        export=export.id,
+        run_id=window.run_id,
+    )
+    return render(pattern, fields, key="file.inner_name")

@@ -20,11 +20,13 @@ import pandas as pd
 import pyarrow as pa
 from sqlalchemy import text
 
+from catalog.model import repeated
 from tasks.connect import Source
 from tasks.hand_written import Asked, Frames, HandWritten, unawaited
-from tasks.rows.columns import Column, Kind, guessed, refuse_twins
+from tasks.rows.columns import Column, Kind, guessed
 from tasks.rows.values import text_of
-from tasks.source.postgres import describe, prepare_reading, with_moments
+from tasks.source.postgres import prepare_reading, with_moments
+from tasks.source.read import result_columns
 
 _ROWS = 10_000
 _NESTED = (dict, list, tuple, np.ndarray)
@@ -55,11 +57,7 @@ def frames(source: Source, sql: str, rows: int = _ROWS, **values: Any) -> Iterat
     if source.dialect == "postgresql":
         prepare_reading(source.connection, "typed")
     with source.connection.execute(text(sql), values) as result:
-        if source.dialect == "postgresql":
-            columns = describe(result)
-        else:
-            columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
-        refuse_twins(columns)
+        columns = result_columns(source, result)
         found = result.fetchmany(rows)
         yield frame_of(columns, found, source.dialect)
         while found := result.fetchmany(rows):
@@ -156,7 +154,7 @@ def _names(frame: Any, author: HandWritten) -> list[str]:
     names = list(frame.columns)
     if not names or not all(isinstance(name, str) and name for name in names):
         raise author.failed("gave a column whose name is no text, or none at all", "name its columns")
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if twice := repeated(names):
         raise author.failed(f"gave two columns named {twice!r}", "drop or rename one of them")
     return names
 

@@ -98,19 +98,17 @@ class Parts:
         left = next(pending, None)
         while left is not None:
             with self._part(self._first + len(files), columns, files) as writer:
-                left = self._fill(writer, left, pending, files)
+                left = self._fill(writer, left, pending)
         return tuple(files) if files else self.empty(columns)
 
-    def _fill(
-        self, writer: Writer, batch: pa.RecordBatch, pending: Iterator[pa.RecordBatch], files: list[Extracted]
-    ) -> pa.RecordBatch | None:
+    def _fill(self, writer: Writer, batch: pa.RecordBatch, pending: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         """Write rows until the part is full; returns what is left of its last batch, or the next one."""
         room = self._file.max_rows
         while True:
             offered = batch.slice(0, min(self._offer(batch), room or batch.num_rows))
             taken = writer.write(offered)
             self.rows += taken
-            self._tell(files)
+            self._tell()
             left = batch.slice(taken) if taken < batch.num_rows else next(pending, None)
             room = room - taken if room is not None else None
             if left is None or room == 0 or taken < offered.num_rows:
@@ -135,7 +133,7 @@ class Parts:
             for chunk in chain([first], lines.chunks):
                 writer.write_lines(chunk)
                 self.rows = lines.rows
-                self._tell(files)
+                self._tell()
         return tuple(files)
 
     def of_range(self, number: int, on_progress: OnProgress) -> Parts:
@@ -220,7 +218,7 @@ class Parts:
             return nullcontext(sink)
         return self._encryptor.into(sink, armored=name.endswith(".asc"))
 
-    def _tell(self, files: list[Extracted]) -> None:
+    def _tell(self) -> None:
         now = time.monotonic()
         if now - self._told >= PROGRESS_SECONDS:
             self._told = now

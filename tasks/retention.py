@@ -39,7 +39,7 @@ def remove_older(
 def _clear(turn: Turn, publisher: Publisher, file: Delivered, warn: Callable[[str], None]) -> bool:
     """Whether the file was there and is removed; it is looked at only once."""
     found = None if file.replaced else publisher.stat(file.folder, file.name)
-    same = found is not None and found.size == file.bytes and found.sha256() == file.sha256
+    same = found is not None and found.holds(file.bytes, file.sha256)
     if same:
         turn.confirm()
         publisher.remove(file.folder, file.name)

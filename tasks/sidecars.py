@@ -16,7 +16,7 @@ from catalog.windows import Window
 from tasks.durable import flush_folder
 from tasks.ledger import Extracted
 from tasks.ledger.records import Kind
-from tasks.spool import spool_error
+from tasks.spool import folder_of, spool_error
 
 
 def write_sidecars(window: Window, file: File, data: Sequence[Extracted], folder: Path) -> tuple[Extracted, ...]:
@@ -40,10 +40,16 @@ def write_sidecars(window: Window, file: File, data: Sequence[Extracted], folder
     return tuple(written)
 
 
-def write_again(window: Window, lost: Extracted, files: Sequence[Extracted]) -> None:
-    """Bring a sidecar back to where it stood; `files` are all of the window. Raises ExportError SPOOL_FULL."""
+def write_again(window: Window, lost: Extracted, files: Sequence[Extracted]) -> Path:
+    """Make a sidecar again in the spool of this machine, and say where; `files` are all of the window.
+
+    Raises ExportError SPOOL_FULL.
+    """
     data = [file for file in files if file.kind == "data"]
-    _write(lost.path, _content(window, lost.kind, lost.name, data))
+    # Not where it stood: that may be the spool of another machine.
+    path = folder_of(window) / str(lost.part)
+    _write(path, _content(window, lost.kind, lost.name, data))
+    return path
 
 
 def _content(window: Window, kind: Kind, name: str, data: Sequence[Extracted]) -> bytes:

@@ -16,11 +16,16 @@ _BLOCK = 1 << 20
 
 
 def folder_of(window: Window) -> Path:
-    """The private folder (0700) of one window, empty: what an unfinished extraction left there is removed.
+    """Where a window's files stand on this machine."""
+    return spool_folder() / window.export / window.id
+
+
+def begin(window: Window) -> Path:
+    """Make the private folder (0700) of one window, empty: what an unfinished extraction left there is removed.
 
     Raises ExportError SPOOL_FULL when it cannot be made.
     """
-    folder = spool_folder() / window.export / window.id
+    folder = folder_of(window)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, mode=0o700)
@@ -61,7 +66,7 @@ def digest(path: Path) -> str:
 
 def discard(window: Window) -> None:
     """Remove a window's files from the spool, once they are delivered."""
-    shutil.rmtree(spool_folder() / window.export / window.id, ignore_errors=True)
+    shutil.rmtree(folder_of(window), ignore_errors=True)
 
 
 def sweep(export_id: str, outstanding: Iterable[Window]) -> None:

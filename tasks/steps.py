@@ -112,7 +112,7 @@ def extraction(rows: Frames) -> Task[..., Extraction]:
         transform: Transform | None,
     ) -> Extraction:
         last = last_file_of(ledger, export, window)
-        extraction = extract_frames(export, window, lookup, on_progress, rows, author, last=last)
+        extraction = extract_frames(export, window, lookup, on_progress, rows, author, last)
         turn.record_extracted(window, extraction.files, extraction.findings)
         return extraction
 

@@ -12,8 +12,9 @@ import pytest
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from tasks.publish.abfs import AbfsPublisher
-from tasks.publish.abfs_container import Timeouts, read_container
+from tasks.publish.abfs_container import read_container
 from tasks.publish.contract import Promise
+from tasks.publish.timeouts import Timeouts
 
 AZURITE = Path(__file__).resolve().parent.parent / ".exports/servers/node_modules/.bin/azurite-blob"
 #: Short, so that a test of a server that is silent does not take long, and enough for a machine that is busy.

@@ -24,7 +24,7 @@ from prefect_server import free_port
 from tasks.publish.contract import Promise
 from tasks.publish.s3 import S3Publisher
 from tasks.publish.s3_bucket import read_bucket
-from tasks.publish.s3_connect import Timeouts
+from tasks.publish.timeouts import Timeouts
 
 WEED = Path(sysconfig.get_path("scripts")) / "weed"
 #: Short, so that a test of a server that is silent does not take long, and enough for a machine that is busy.

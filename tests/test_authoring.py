@@ -58,6 +58,13 @@ def test_a_copy_is_a_draft_that_differs_in_its_name_alone(prefect: Workshop) -> 
     assert prefect.json("copy", export_id, prefect.id("second"))["name"] == f"{name} (copy 2)"
 
 
+def test_a_name_in_lines_of_its_own_is_replaced_by_another(prefect: Workshop) -> None:
+    name = next(line for line in WRITTEN.splitlines() if line.startswith("name:"))
+    export_id = written(prefect, WRITTEN.replace(name, "name: >-\n  Orders\n  of the night"))
+    found = prefect.json("copy", export_id, prefect.id("copied"))
+    assert found["name"] == f"Orders {prefect.suffix} (copy)"
+
+
 def test_a_copy_begins_anew(prefect: Workshop) -> None:
     export_id = written(prefect)
     run_plainly(prefect, export_id, datetime(2026, 2, 1, tzinfo=UTC))

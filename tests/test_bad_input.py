@@ -199,7 +199,7 @@ def test_a_path_is_no_id_of_a_new_export(prefect: Workshop) -> None:
     prefect.sqlite()
     export_id = prefect.export()
     options = ["--type", "periodic_full", "--database", "crm", "--table", "orders", "--file-name", "o.csv"]
-    for path in ("a/b", "../targets/other", ""):
+    for path in ("a/b", "../targets/other", "", "a" * 300):
         for words in (["copy", export_id, path], ["create", path, *options, "--target", "drop"]):
             error = prefect.json(*words, exit_code=1)["error"]
             assert error["code"] == "DEFINITION_INVALID" and f"{path!r} is no id" in error["message"]

@@ -186,6 +186,13 @@ def test_days_on_which_prefect_does_not_start_a_run(folder: Path, cron: str, day
         assert problem.message == f"Prefect does not start the runs of {days}"
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00", "9999-12-31T23:59"])
+def test_a_moment_off_the_calendar_stops_nothing_but_itself(folder: Path, at: str) -> None:
+    write(folder, "orders", type="one_shot", schedule={"at": at, "timezone": "America/New_York"})
+    (problem,) = check(folder)
+    assert (problem.code, problem.key) == (Code.SCHEDULE_INVALID, "schedule.at") and "the years" in problem.message
+
+
 def test_problems_of_some_exports_alone(folder: Path) -> None:
     for export_id in ("a", "b", "c"):
         write(folder, export_id, name="Orders", file={"name": "o.csv"})

@@ -63,6 +63,18 @@ def test_what_check_refuses_is_not_written(workshop: Workshop, options: list[str
     assert not list((workshop.catalog_folder / "exports").iterdir())
 
 
+def test_set_reads_values_as_the_catalog_does(workshop: Workshop) -> None:
+    workshop.sqlite()
+    options = ["--type", "periodic_full", "--database", "crm", "--table", "orders", "--file-name", "o.csv"]
+    options += ["--target", "drop", "--cron", "0 2 * * *"]
+    found = workshop.json("create", workshop.id(), *options, "--set", "expect_by=12:30", "--set", "file.csv.null=no")
+    assert (found["definition"]["expect_by"], found["definition"]["file"]["csv"]) == ("12:30", {"null": "no"})
+    for broken in (["where=a: b: c"], ["file=o.csv", "file.format=csv"], ["retries"]):
+        words = [*options, *(f"--set={each}" for each in broken)]
+        assert "--set" in workshop.run("create", workshop.id("no"), *words, exit_code=2).stderr
+    assert len(list((workshop.catalog_folder / "exports").iterdir())) == 1
+
+
 def test_an_export_that_is_there_is_left_alone(workshop: Workshop) -> None:
     workshop.sqlite()
     export_id = workshop.export()
@@ -73,7 +85,7 @@ def test_an_export_that_is_there_is_left_alone(workshop: Workshop) -> None:
     assert (workshop.catalog_folder / "exports" / f"{export_id}.yaml").read_bytes() == before
 
 
-def asked(workshop: Workshop, export_id: str) -> pexpect.spawn[str]:
+def asked(workshop: Workshop, export_id: str, *options: str) -> pexpect.spawn[str]:
     command = Path(sys.executable).with_name("exports")
     environment = {
         **os.environ,
@@ -81,7 +93,7 @@ def asked(workshop: Workshop, export_id: str) -> pexpect.spawn[str]:
         "EXPORTS_LEDGER": workshop.ledger.url,
         "TERM": "dumb",
     }
-    return pexpect.spawn(str(command), ["create", export_id], env=environment, encoding="utf-8", timeout=60)
+    return pexpect.spawn(str(command), ["create", export_id, *options], env=environment, encoding="utf-8", timeout=60)
 
 
 def test_on_a_terminal_it_asks_its_way_through(workshop: Workshop) -> None:
@@ -143,6 +155,13 @@ def test_a_no_at_the_end_writes_nothing(workshop: Workshop) -> None:
     assert not list((workshop.catalog_folder / "exports").iterdir())
 
 
+def test_an_option_that_cannot_be_is_said_before_anything_is_asked_of_the_rows(workshop: Workshop) -> None:
+    workshop.sqlite()
+    options = ["--name", "O", "--database", "crm", "--type", "one_shot", "--table", "orders"]
+    talk = asked(workshop, workshop.id(), *options, "--column", "id:a", "--column", "total:a")
+    talk.expect("DEFINITION_INVALID: .*'a' would stand twice")
+
+
 def test_what_postgresql_offers(postgres: Postgres) -> None:
     made = postgres.fresh_database(
         "CREATE SCHEMA sales",
@@ -161,9 +180,10 @@ def test_what_postgresql_offers(postgres: Postgres) -> None:
         ]
         unindexed = {choice.cursor.get("column") for choice in offered if "without an index" in choice.reason}
         assert unindexed == {"changed", "created_at"}
-        view = an_export(table="latest")
-        assert not [
-            choice
-            for choice in cursor_choices(source, view, source_columns(source, view))
-            if choice.cursor["mode"] == "xid"
-        ]
+        for rows in (an_export(table="latest"), an_export(query="SELECT * FROM latest")):
+            offered = cursor_choices(source, rows, source_columns(source, rows))
+            # Neither transaction ids, nor a key by which late rows could be told apart.
+            assert [(choice.cursor["mode"], choice.cursor.get("lookback")) for choice in offered] == [
+                ("guarded", None),
+                ("lag", "0s"),
+            ] * 2

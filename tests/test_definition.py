@@ -147,12 +147,13 @@ def test_a_span_that_a_person_asks_for() -> None:
 
 DAY_BEFORE = NOON - timedelta(days=1)
 SPANS = [(NOON, None), (None, NOON), (DAY_BEFORE, DAY_BEFORE), (DAY_BEFORE, DAY_BEFORE - timedelta(hours=1))]
+SPANS += [(datetime(1, 1, 1), DAY_BEFORE), (DAY_BEFORE, datetime(9999, 12, 31, 23))]
 
 
 @pytest.mark.parametrize("span", [*SPANS, (DAY_BEFORE, NOON)])
 def test_a_span_that_is_none(span: tuple[datetime | None, datetime | None]) -> None:
     with pytest.raises(ExportError) as caught:
-        explicit_bounds(export(), *span, NOON)
+        explicit_bounds(export(schedule={"cron": "0 2 * * *", "timezone": "Europe/Brussels"}), *span, NOON)
     assert caught.value.code is Code.DEFINITION_INVALID
 
 

@@ -60,6 +60,17 @@ def test_what_is_gone_is_said(prefect: Workshop, prefect_worker: Any, here: Path
     assert error["code"] == "FILE_GONE" and not list(here.iterdir())
 
 
+def test_what_arrived_by_a_persons_word_alone_is_not_there(prefect: Workshop, here: Path) -> None:
+    prefect.sqlite()
+    export_id = prefect.export(type="one_shot")
+    prefect.drop.rmdir()
+    prefect.json("run", export_id, exit_code=1)
+    prefect.run("ledger", export_id, "--resolve", prefect.ledger.windows(export_id)[0].id, "sent")
+    prefect.drop.mkdir()
+    error = prefect.json("download", export_id, "--to", str(here), exit_code=1)["error"]
+    assert error["code"] == "FILE_GONE" and "orders.csv" in error["message"]
+
+
 def test_another_target_that_still_has_it_gives_it(prefect: Workshop, prefect_worker: Any, here: Path) -> None:
     (prefect.folder / "second").mkdir()
     prefect.target("second", str(prefect.folder / "second"))

@@ -12,10 +12,13 @@ import psycopg
 import pytest
 from cutting import Cutter
 from postgres_server import Postgres, running
-from sources import an_export, opened, rows_of, sqlite_file
+from sources import NO_SECRETS, an_export, opened, rows_of, sqlite_file
+from sqlalchemy import text
 
+from catalog.connections import Database
 from catalog.errors import Code, ExportError, Remedy
 from catalog.windows import Bounds, Frontier
+from tasks.connect import open_source
 from tasks.source.frontier import Moment, guarded_bound
 from tasks.source.holders import Holder, held_by
 from tasks.source.read import verify
@@ -138,6 +141,17 @@ def test_a_reader_holds_mode_guarded_and_an_export_does_not(postgres: Postgres) 
         cutter = Cutter(url, export)
         assert until(cutter, (began or [NOON])[0]) == [1]
         assert cutter.settle(datetime.now(UTC)).until == (began or [NOON])[0]
+
+
+def test_a_range_that_another_export_reads_does_not_hold_mode_guarded(postgres: Postgres) -> None:
+    url = postgres.url(postgres.fresh_database(TABLE))
+    with opened(url) as other:
+        snapshot = other.connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
+        with open_source("crm", Database(url=url), NO_SECRETS, snapshot=snapshot) as reading:
+            began = reading.connection.execute(text("SELECT now()")).scalar_one()
+            # What began within the last second may not be listed yet.
+            time.sleep(1.5)
+            assert Cutter(url, export_in("guarded")).settle(datetime.now(UTC)).until > began
 
 
 def test_who_holds_the_bound_is_told_after_a_minute() -> None:

@@ -239,7 +239,8 @@ def test_a_user_who_may_not_make_tables(postgres: Postgres, right: str, reason: 
 
 
 @pytest.mark.parametrize(
-    "url", ["nonsense", "mysql://h/db", "sqlite://", "sqlite:///:memory:", "postgresql+nope://h/d"]
+    "url",
+    ["nonsense", "mysql://h/db", "sqlite://", "sqlite:///:memory:", "postgresql+nope://h/d", "postgresql://h:port/d"],
 )
 def test_a_url_that_is_none(url: str) -> None:
     assert "EXPORTS_LEDGER" in refused(url).message

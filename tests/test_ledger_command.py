@@ -156,8 +156,9 @@ def test_a_window_that_is_to_be_sent_again_is_sent_by_the_next_run(workshop: Wor
 def test_a_decision_needs_a_window_a_word_and_a_yes(workshop: Workshop, export_id: str) -> None:
     run_plainly(workshop, export_id, NOON)
     (entry,) = workshop.json("ledger", export_id)
-    error = workshop.json("ledger", export_id, "--resolve", "ffffffff", "sent", exit_code=1)["error"]
-    assert error["code"] == "EXPORT_UNKNOWN" and "exports ledger" in error["hint"]
+    for unknown in ("ffffffff", ""):
+        error = workshop.json("ledger", export_id, "--resolve", unknown, "sent", exit_code=1)["error"]
+        assert error["code"] == "EXPORT_UNKNOWN" and "exports ledger" in error["hint"]
     workshop.run("ledger", export_id, "--resolve", entry["window"], "perhaps", exit_code=2)
     for words in (["--resolve", entry["window"], "abandon"], ["--restart", "now"]):
         assert "--yes" in workshop.run("ledger", export_id, *words, exit_code=2).stderr

@@ -237,6 +237,23 @@ def test_a_window_that_was_given_up_hides_none_before_it(workshop: Workshop, sou
     assert list(delivered(workshop).values()) == [[1], [2]]
 
 
+def test_a_window_that_was_given_up_for_one_target_hides_nothing_from_the_others(
+    workshop: Workshop, source: Source
+) -> None:
+    workshop.target("partner", str(workshop.folder / "gone"))
+    file = {"name": "orders_{date:%Y%m%dT%H%M%S}.csv"}
+    export_id = workshop.incremental(cursor=LAG, file=file, target=["drop", "partner"])
+    source.add(1, minutes(-2))
+    with pytest.raises(ExportError):
+        run_plainly(workshop, export_id, NOON)
+    (window,) = workshop.ledger.windows(export_id)
+    resolve_window(workshop.ledger, export_id, window.id, "abandon", "partner")
+    source.add(2, minutes(-3))
+    with pytest.raises(ExportError):
+        run_plainly(workshop, export_id, minutes(10))
+    assert list(delivered(workshop).values()) == [[1], [2]]
+
+
 @pytest.mark.parametrize("later", [10, 90])
 def test_a_window_that_was_given_up_is_delivered_once_after_all(
     workshop: Workshop, source: Source, export_id: str, later: int

@@ -243,6 +243,11 @@ def test_data_that_looks_like_markup_is_shown_as_it_is(
     assert "[/b] [red]x :smile:" in capsys.readouterr().out
 
 
+def test_in_a_pipe_a_row_stays_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table(["id", "name"], [["orders", "Orders\tof the\r\nnight"], ["forms", "Forms"]])
+    assert capsys.readouterr().out == "orders\tOrders of the night\nforms\tForms\n"
+
+
 def test_a_ledger_that_was_lost_is_a_difference_that_apply_mends(prefect: Workshop) -> None:
     prefect.sqlite()
     export_id = prefect.export(schedule=NIGHTLY)

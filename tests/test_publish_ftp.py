@@ -237,6 +237,7 @@ def test_a_target_of_the_catalog(server: FtpServer, drop: Path, spool_file: Path
         ("ftps://me@host/drop", {"password": 12}, "options.password"),
         ("ftps://me@host/drop", {"implicit": "yes"}, "options.implicit"),
         ("ftps://me@host/drop", {"ca_file": None}, "options.ca_file"),
+        ("ftps://me@host/drop", {"ca_file": "~nobody_here/ca.pem"}, "options.ca_file"),
         ("ftps://me@host/drop", {"allow_plain": True}, "options.allow_plain"),
         ("ftp://me@host/drop", {"allow_plain": True, "ca_file": "x"}, "options.ca_file"),
         (f"ftp://me:{WRONG}@host/drop", {}, "options.allow_plain"),

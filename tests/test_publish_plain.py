@@ -113,6 +113,12 @@ def test_an_address_that_is_a_secret_as_a_whole_shows_its_host_only() -> None:
     assert read_place("partner", "webdav://out", {"base_url": address}, [address]).identity == "webdav://h/out"
 
 
+def test_an_address_that_is_none_is_refused() -> None:
+    error = refused(lambda: read_place("partner", "webdav://out", {"base_url": f"https://[{WRONG}"}, [WRONG]))
+    assert error.code is Code.DEFINITION_INVALID and error.key == "options" and WRONG not in error.message
+    assert read_place("partner", "webdav://out", {"base_url": "https://h", "auth": []}, []).identity == "webdav://h/out"
+
+
 def test_user_and_password_of_a_url_are_unquoted() -> None:
     class Shared(MemoryFileSystem):
         protocol = "shared"

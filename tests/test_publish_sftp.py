@@ -239,6 +239,7 @@ def test_a_target_of_the_catalog(
         ("sftp://me@host/drop", {"passwort": WRONG}, "options.passwort"),
         ("sftp://me@host/drop", {"password": 12}, "options.password"),
         ("sftp://me@host/drop", {"known_hosts": None}, "options.known_hosts"),
+        ("sftp://me@host/drop", {"key_filename": "~nobody_here/key"}, "options.key_filename"),
     ],
 )
 def test_a_target_that_says_something_wrong(url: str, options: dict[str, Any], key: str) -> None:

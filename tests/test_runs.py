@@ -108,6 +108,18 @@ def test_the_next_run_delivers_what_is_outstanding_under_its_own_name(prefect: W
     assert refused["error"]["code"] == "STATUS_REFUSED"
 
 
+def test_a_window_that_a_person_settled_is_said_to_be(prefect: Workshop) -> None:
+    prefect.sqlite()
+    export_id = prefect.incremental()
+    prefect.drop.rmdir()
+    failed = prefect.json("run", export_id, exit_code=1)
+    prefect.run("ledger", export_id, "--resolve", prefect.ledger.windows(export_id)[0].id, "sent")
+    assert "not needed: this window was settled by hand" in prefect.run("report", export_id).stdout
+    assert prefect.run("runs", export_id).stdout.endswith("\tsettled by hand\n")
+    refused = prefect.json("relaunch", export_id, exit_code=3)["error"]["message"]
+    assert refused == f"the window of run {failed['run_id']} was settled by hand: there is nothing to relaunch"
+
+
 def test_a_retry_of_a_completed_run_delivers_nothing_twice(prefect: Workshop) -> None:
     prefect.sqlite()
     export_id = prefect.incremental()

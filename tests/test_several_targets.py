@@ -12,7 +12,7 @@ from plain_run import run_plainly
 from workshop import Workshop
 
 from catalog.errors import Code, ExportError
-from tasks import extract
+from tasks import deliver, extract
 
 FIRST = datetime(2026, 2, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -149,6 +149,28 @@ def test_other_bytes_than_one_of_them_has_are_sent_to_nobody_without_a_word(
     assert partner.names() == []
 
 
+def test_what_a_target_may_have_published_is_not_sent_to_it_again(
+    workshop: Workshop, source: Path, partner: Partner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partner.come()
+    export_id = workshop.incremental(target=BOTH)
+
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr(deliver, "commit", dies)
+        run_plainly(workshop, export_id, FIRST)
+    assert states(workshop, export_id) == [{"drop": "publishing", "partner": "extracted"}]
+    # It was renamed, and its consumer takes it before the next run, which does not find what was extracted.
+    (taken,) = workshop.drop.iterdir()
+    taken.unlink()
+    lost_spool(workshop, export_id)
+    run_plainly(workshop, export_id, FIRST + DAY)
+    assert not taken.exists() and taken.name in partner.names()
+    assert states(workshop, export_id)[0] == {"drop": "committed", "partner": "committed"}
+
+
 def test_a_person_decides_for_one_target_alone(workshop: Workshop, source: Path, partner: Partner) -> None:
     export_id = workshop.incremental(target=BOTH)
     failing_run(workshop, export_id, FIRST)
@@ -163,6 +185,21 @@ def test_a_person_decides_for_one_target_alone(workshop: Workshop, source: Path,
     partner.come()
     run_plainly(workshop, export_id, FIRST + DAY)
     assert states(workshop, export_id)[0] == {"drop": "committed", "partner": "committed"}
+
+
+def test_a_target_that_was_given_up_before_anything_was_read_stays_so(
+    workshop: Workshop, source: Path, partner: Partner
+) -> None:
+    partner.come()
+    export_id = workshop.incremental(target=BOTH)
+    window = workshop.allot(export_id, "0" * 8 + "-0000-4000-8000-" + "0" * 12, FIRST)
+    workshop.run("ledger", export_id, "--resolve", window.id, "abandon", "--target", "partner", "--yes")
+    run_plainly(workshop, export_id, FIRST + DAY)
+    assert states(workshop, export_id) == [
+        {"drop": "committed", "partner": "abandoned"},
+        {"drop": "committed", "partner": "committed"},
+    ]
+    assert len(list(workshop.drop.iterdir())) == 2 and len(partner.names()) == 1
 
 
 def test_the_report_counts_each_row_once_and_says_how_far_each_target_is(prefect: Workshop) -> None:

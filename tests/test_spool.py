@@ -21,17 +21,17 @@ def window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Window:
 
 
 def test_a_window_has_a_private_folder_of_its_own(window: Window, tmp_path: Path) -> None:
-    folder = spool.folder_of(window)
+    folder = spool.begin(window)
     assert folder == tmp_path / "spool" / "orders" / window.id and folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_what_an_unfinished_extraction_left_is_removed(window: Window) -> None:
-    (spool.folder_of(window) / "1.tmp").write_bytes(b"half")
-    assert list(spool.folder_of(window).iterdir()) == []
+    (spool.begin(window) / "1.tmp").write_bytes(b"half")
+    assert list(spool.begin(window).iterdir()) == []
 
 
 def test_spool_files_stand_as_long_as_every_byte_does(window: Window) -> None:
-    files = spooled(spool.folder_of(window), window, b"id\n1\n", b"id\n2\n")
+    files = spooled(spool.begin(window), window, b"id\n1\n", b"id\n2\n")
     assert spool.stands(files) and not spool.stands([])
     files[1].path.write_bytes(b"id\n3\n")
     assert spool.stands(files[:1]) and not spool.stands(files)
@@ -42,7 +42,7 @@ def test_spool_files_stand_as_long_as_every_byte_does(window: Window) -> None:
 
 
 def test_delivered_files_leave_the_spool(window: Window, tmp_path: Path) -> None:
-    spooled(spool.folder_of(window), window, b"1")
+    spooled(spool.begin(window), window, b"1")
     for _ in range(2):
         spool.discard(window)
         assert list((tmp_path / "spool" / "orders").iterdir()) == []
@@ -51,7 +51,7 @@ def test_delivered_files_leave_the_spool(window: Window, tmp_path: Path) -> None
 def test_a_spool_that_cannot_be_made(window: Window, tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("a file")
     with pytest.raises(ExportError) as caught:
-        spool.folder_of(window)
+        spool.begin(window)
     assert caught.value.code is Code.SPOOL_FULL and str(tmp_path / "spool") in caught.value.message
     assert "Not a directory" in caught.value.message and "EXPORTS_SPOOL" in str(caught.value.hint)
 
@@ -69,7 +69,7 @@ def test_a_spool_without_room(window: Window, small_disk: Path, monkeypatch: pyt
 
 
 def test_the_sweep_removes_what_is_settled_and_nothing_else(window: Window) -> None:
-    ledger_folder, foreign = spool.folder_of(window), spool_folder() / "other" / "x"
+    ledger_folder, foreign = spool.begin(window), spool_folder() / "other" / "x"
     gone = spool_folder() / "orders" / "settled"
     for folder in (gone, foreign):
         folder.mkdir(parents=True)

@@ -14,6 +14,7 @@ from prefect_server import QUIET, free_port
 from workshop import Workshop
 
 from deployments.prefect_api import post, prefect_api
+from manage.server import running_server
 from manage.start_up import PACKAGES, intruder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,8 +105,17 @@ def test_in_a_pipe_the_other_commands_say_no_word_of_prefects_own_either(
     assert (result.returncode, result.stderr) == (0, "") and isinstance(json.loads(result.stdout), list)
 
 
+def test_a_note_that_was_cut_short_names_no_server(workshop: Workshop) -> None:
+    note = workshop.folder / ".exports" / "server.json"
+    note.parent.mkdir(exist_ok=True)
+    note.write_text('{"api": "http')
+    with temporary_settings(restore_defaults={PREFECT_API_URL}), running_server():
+        assert PREFECT_API_URL.value() is None
+
+
 def test_wrong_usage_exits_with_2(alone: dict[str, str]) -> None:
-    assert subprocess.run([*COMMAND, "list", "--nonsense"], env=alone, capture_output=True).returncode == 2
+    for words in (["list", "--nonsense"], ["start", "--port", "99999"]):
+        assert subprocess.run([*COMMAND, *words], env=alone, capture_output=True).returncode == 2
 
 
 def test_a_package_of_somebody_else_in_place_of_ours_is_named(tmp_path: Path) -> None:

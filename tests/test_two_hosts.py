@@ -67,6 +67,20 @@ def test_a_host_finishes_what_a_dead_one_began_without_its_spool(
     the_other_host_takes_over(workshop, export_id, dead)
 
 
+def test_a_manifest_that_a_dead_host_had_not_sent_is_made_again_in_the_others_own_spool(
+    workshop: Workshop, export_id: str
+) -> None:
+    file = {"name": "orders_{date:%Y%m%dT%H%M%S%f}.csv", "manifest": True}
+    workshop.incremental(export_id, cursor=CURSOR, columns=["id"], file=file)
+    dead = a_run()
+    with stopped_host(workshop, export_id, dead, NOON, after="record_publishing", ledger=workshop.ledger.url) as host:
+        host.dies()
+    spool_of_the_dead = workshop.folder / "spool_of_first_host"
+    spool_of_the_dead.rename(workshop.folder / "out_of_reach")
+    run_plainly(workshop, export_id, NOON + timedelta(days=1))
+    assert {NAME, f"{NAME}.manifest.json"} <= set(workshop.files()) and not spool_of_the_dead.exists()
+
+
 def test_a_run_tells_of_every_dead_run_that_could_not_tell_of_another(workshop: Workshop, export_id: str) -> None:
     first, second = a_run(), a_run()
     for day, dead in enumerate((first, second)):

@@ -117,6 +117,8 @@ def test_a_name_that_cannot_be_written_is_one_of_the_header(options: dict[str, A
         ({"null": "\n"}, "must not hold the delimiter"),
         ({"null": "∅", "encoding": "cp1252"}, "cannot write the `delimiter` or the `null` text"),
         ({"delimiter": "¦", "encoding": "ascii"}, "cannot write the `delimiter` or the `null` text"),
+        ({"date_format": "%Y年%m月", "encoding": "cp1252"}, "cannot write the `date_format`"),
+        ({"timestamp_format": "%Hh%M′", "encoding": "ascii"}, "or the `timestamp_format`"),
     ],
 )
 def test_marks_that_would_spoil_the_file_are_refused(options: dict[str, Any], says: str) -> None:

@@ -59,12 +59,13 @@ def open_engine(url: str) -> Engine:
             return engine
         options = " ".join(f"-c {name}={value}" for name, value in _SERVER.items())
         return create_engine(parsed, poolclass=NullPool, connect_args={**_CLIENT, "options": options})
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+        # Not chained: a port that is none is quoted, and may be a piece of the password.
         raise ExportError(
             Code.LEDGER_UNREACHABLE,
             f"EXPORTS_LEDGER is not the URL of a SQLite file or PostgreSQL database ({type(error).__name__})",
             "write it as sqlite:////folder/ledger.sqlite or postgresql+psycopg://user@host/database",
-        ) from error
+        ) from None
 
 
 def _sqlite_durable(connection: Any, _record: Any) -> None:

@@ -9,7 +9,8 @@ from typing import Literal, get_args
 from sqlalchemy import Connection, func, insert, select, update
 
 from catalog.errors import Code, ExportError
-from catalog.windows import Bounds, State, Window, least_advanced
+from catalog.receipt import BY_HAND
+from catalog.windows import UNSETTLED, Bounds, State, Window, least_advanced
 from tasks.ledger import tables
 from tasks.ledger.connection import writing
 from tasks.ledger.extractions import plan_anew
@@ -21,10 +22,7 @@ from tasks.ledger.store import Ledger
 from tasks.ledger.turn import Turn
 
 Decision = Literal["sent", "again", "abandon"]
-DECISIONS: tuple[str, ...] = get_args(Decision)
-
-#: Stands in the place of a run's id where a person did what runs do.
-BY_HAND = "by hand"
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 
 def resolve(turn: Turn, window: Window, decision: Decision, *, spool_stands: bool, target: str | None = None) -> None:
@@ -35,7 +33,7 @@ def resolve(turn: Turn, window: Window, decision: Decision, *, spool_stands: boo
     Raises ExportError STATUS_REFUSED when the state leaves nothing to decide.
     """
     delivery = tables.delivery
-    open_states = [state for state in State if not state.settled] + [State.ABANDONED]
+    open_states = (*UNSETTLED, State.ABANDONED)
     with turn.writing() as connection:
         state = window.state if target is None else _state_on(connection, window, target)
         allowed = {
@@ -71,12 +69,11 @@ def end_generation(turn: Turn) -> int:
     Returns how many windows were given up.
     """
     delivery, window = tables.delivery, tables.window
-    unsettled = [state for state in State if not state.settled]
     own = select(window.c.id).where(window.c.export == turn.export_id)
     with turn.writing() as connection:
-        outstanding = select(delivery.c.window).where(delivery.c.window.in_(own), delivery.c.state.in_(unsettled))
+        outstanding = select(delivery.c.window).where(delivery.c.window.in_(own), delivery.c.state.in_(UNSETTLED))
         given_up = set(connection.execute(outstanding).scalars())
-        parts = update(delivery).where(delivery.c.window.in_(own), delivery.c.state.in_(unsettled))
+        parts = update(delivery).where(delivery.c.window.in_(own), delivery.c.state.in_(UNSETTLED))
         connection.execute(parts.values(state=State.ABANDONED, updated_at=now_text()))
         open_generation(connection, turn.export_id, Bounds(), "deleted")
     return len(given_up)
@@ -109,9 +106,16 @@ def accept(ledger: Ledger, export_id: str) -> None:
         known: int = connection.execute(select(func.max(attempt.fence)).filter_by(export=export_id)).scalar() or 0
         seen = read_mark(export_id)
         fence = max(known, seen.fence if seen else 0) + 1
-        row = {"export": export_id, "fence": fence, "run_id": BY_HAND, "host": socket.gethostname()}
-        times = {"began_at": now_text(), "ended_at": now_text()}
-        connection.execute(insert(tables.attempt).values(**row, **times, pid=os.getpid()))
+        row = {
+            "export": export_id,
+            "fence": fence,
+            "run_id": BY_HAND,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "began_at": now_text(),
+            "ended_at": now_text(),
+        }
+        connection.execute(insert(tables.attempt).values(row))
         anew = {"source": None, "columns_accepted_at": now_text()}
         connection.execute(update(window).filter_by(export=export_id).values(anew))
     write_mark(export_id, Mark(ledger_id, fence, ended=True))

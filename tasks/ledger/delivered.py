@@ -9,7 +9,7 @@ from sqlalchemy import and_, or_, select
 
 from catalog.layout import Layout
 from catalog.receipt import DeliveredFile
-from catalog.windows import State, Window, instant
+from catalog.windows import UNSETTLED, State, Window, instant
 from tasks.ledger import tables
 from tasks.ledger.generations import of_this_export
 from tasks.ledger.reading import LedgerReading
@@ -56,8 +56,7 @@ class LedgerDeliveries(LedgerReading):
                 and_(other.c.state == State.COMMITTED, other.c.updated_at > delivery.c.updated_at),
             ),
         )
-        unsettled = [state for state in State if not state.settled]
-        open_ones = select(other.c.window).where(other.c.target == target, other.c.state.in_(unsettled))
+        open_ones = select(other.c.window).where(other.c.target == target, other.c.state.in_(UNSETTLED))
         query = (
             select(
                 delivery,

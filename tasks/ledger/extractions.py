@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from catalog.errors import Code, ExportError
-from catalog.windows import State, Window, instant
+from catalog.windows import UNSETTLED, State, Window, instant
 from tasks.ledger import tables
 from tasks.ledger.records import Extracted, Findings, now_text
 
@@ -22,23 +23,16 @@ def record_extraction(
     What went out already stays as it is, when these are the same bytes: only the rest is still to be sent. Raises
     ExportError PUBLICATION_UNKNOWN when they are not.
     """
-    delivery, extraction = tables.delivery, tables.extraction
-    columns = (delivery.c.target, delivery.c.part, delivery.c.state, delivery.c.temp_name, delivery.c.publishing_at)
-    known = select(*columns)
-    before = connection.execute(known.filter_by(window=window.id)).all()
-    # What an upload that died has left is removed by the next one of that part.
-    left = {(row.target, row.part): row.temp_name for row in before}
-    # An empty one too: the answer to this very transaction can be lost, and the step is then tried again.
-    unsent = (State.PLANNED, State.EXTRACTED, State.EMPTY)
-    begun = [State(row.state) for row in before if row.state not in unsent]
-    if len(begun) == len(before):
-        raise AssertionError(f"window {window.id} was extracted after its publication began")
-    # No part is published before the last one is uploaded; version 1 did that, and knew no `publishing_at`.
-    uploaded = [row for row in before if row.state == State.PUBLISHING and row.publishing_at is not None]
-    if len(begun) > len(uploaded):
-        if _has_the_same(connection, window, files):
-            _have_the_rest_sent(connection, window, files)
-            return
+    delivery = tables.delivery.c
+    columns = (delivery.target, delivery.part, delivery.state, delivery.temp_name, delivery.publishing_at)
+    before = connection.execute(select(*columns).where(delivery.window == window.id)).all()
+    if not _may_have_appeared(window, before):
+        _replace_parts(connection, window, files, before, run_id)
+        _record_findings(connection, window, findings)
+        _have_later_ones_read_again(connection, window)
+    elif _has_the_same(connection, window, files):
+        _have_the_rest_sent(connection, window, files)
+    else:
         raise ExportError(
             Code.PUBLICATION_UNKNOWN,
             f"some of {window.first_name} was delivered, the spool has lost the rest, and read again it is another",
@@ -46,6 +40,30 @@ def record_extraction(
             "`abandon` leaves it at what was delivered",
             export=window.export,
         )
+
+
+def _may_have_appeared(window: Window, before: Sequence[Row[Any]]) -> bool:
+    """Whether a target may show some of the window already, by what is recorded of its deliveries."""
+    # An empty one too: the answer to this very transaction can be lost, and the step is then tried again.
+    unsent = [row for row in before if row.state in (State.PLANNED, State.EXTRACTED, State.EMPTY)]
+    if not unsent:
+        raise AssertionError(f"window {window.id} was extracted after its publication began")
+    # On a target no part is published before its last one is uploaded; version 1 did that, and knew no `publishing_at`.
+    still_uploading = {row.target for row in unsent}
+    uploaded = [
+        row
+        for row in before
+        if row.state == State.PUBLISHING and row.publishing_at is not None and row.target in still_uploading
+    ]
+    given_up = [row for row in before if row.state == State.ABANDONED and row.publishing_at is None]
+    return len(unsent) + len(uploaded) + len(given_up) < len(before)
+
+
+def _replace_parts(
+    connection: Connection, window: Window, files: Sequence[Extracted], before: Sequence[Row[Any]], run_id: str
+) -> None:
+    """The window's parts are these from now on, each still to be sent to every target that was not given up."""
+    delivery, extraction = tables.delivery, tables.extraction
     for table in (delivery, extraction, tables.delivered_key):
         connection.execute(delete(table).filter_by(window=window.id))
     for file in files:
@@ -62,8 +80,11 @@ def record_extraction(
                 extracted_at=now_text(),
             )
         )
-    state = State.EXTRACTED if files else State.EMPTY
+    # What an upload that died has left is removed by the next one of that part.
+    left = {(row.target, row.part): row.temp_name for row in before}
+    given_up = {row.target for row in before if row.state == State.ABANDONED}
     for target in dict.fromkeys(row.target for row in before):
+        state = State.ABANDONED if target in given_up else State.EXTRACTED if files else State.EMPTY
         for part in [file.part for file in files] or [1]:
             values = {
                 "window": window.id,
@@ -71,12 +92,10 @@ def record_extraction(
                 "part": part,
                 "state": state,
                 "temp_name": left.get((target, part)),
-                "committed_by": None if files else run_id,
+                "committed_by": run_id if state is State.EMPTY else None,
                 "updated_at": now_text(),
             }
             connection.execute(insert(delivery).values(values))
-    _record_findings(connection, window, findings)
-    _have_later_ones_read_again(connection, window)
 
 
 def _has_the_same(connection: Connection, window: Window, files: Sequence[Extracted]) -> bool:
@@ -146,9 +165,7 @@ def _record_findings(connection: Connection, window: Window, findings: Findings)
 def _forget_old_keys(connection: Connection, window: Window, needed_from: str) -> None:
     """Drop the keys of windows that ended before what this, an outstanding or a later one can look back on."""
     older = select(tables.window.c.id).filter_by(export=window.export).where(tables.window.c.high < needed_from)
-    open_ones = select(tables.delivery.c.window).where(
-        tables.delivery.c.state.in_([state for state in State if not state.settled])
-    )
+    open_ones = select(tables.delivery.c.window).where(tables.delivery.c.state.in_(UNSETTLED))
     # A backfill does not look back, and one that failed may wait for its own run for ever.
     planned = select(tables.window.c.id).filter_by(export=window.export, kind="scheduled")
     planned = planned.where(tables.window.c.id.in_(open_ones))

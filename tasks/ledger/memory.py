@@ -88,7 +88,14 @@ def memory_before(engine: Engine, window: Window, looks_back: timedelta) -> Memo
 
 
 def _given_up(export_id: str) -> Select[tuple[str]]:
-    """The export's windows that a person gave up, their late rows with them: `again` still delivers all of them."""
-    delivery = tables.delivery.c
+    """The export's windows that a person gave up, their late rows with them: `again` still delivers all of them.
+
+    One that was given up for some of its targets alone is not among them: the others get what comes late for it.
+    """
+    delivery, here, there = tables.delivery.c, tables.delivery.alias().c, tables.delivery.alias().c
+    on_that_target = select(there.part).where(
+        there.window == here.window, there.target == here.target, there.state == State.ABANDONED
+    )
+    still_wanted = select(here.part).where(here.window == delivery.window, ~on_that_target.exists())
     given_up = select(delivery.window).join(tables.window).where(tables.window.c.export == export_id)
-    return given_up.where(delivery.state == State.ABANDONED)
+    return given_up.where(delivery.state == State.ABANDONED, ~still_wanted.exists())

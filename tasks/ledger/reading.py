@@ -12,7 +12,7 @@ from sqlalchemy import Engine, RowMapping, Select, select
 
 from catalog.definition import Export
 from catalog.receipt import TargetState
-from catalog.windows import State, Window, least_advanced
+from catalog.windows import UNSETTLED, State, Window, least_advanced
 from tasks.ledger import tables
 from tasks.ledger.allot import newest_window, windows
 from tasks.ledger.connection import exists, open_engine, reading
@@ -75,8 +75,7 @@ class LedgerReading:
 
     def outstanding(self, export_id: str) -> list[Window]:
         """The export's windows that are not settled, strictly the oldest first."""
-        unsettled = [state for state in State if not state.settled]
-        open_ones = select(tables.delivery.c.window).where(tables.delivery.c.state.in_(unsettled))
+        open_ones = select(tables.delivery.c.window).where(tables.delivery.c.state.in_(UNSETTLED))
         query = select(tables.window).filter_by(export=export_id).where(tables.window.c.id.in_(open_ones))
         return self._read_windows(query.order_by(tables.window.c.logical_time, tables.window.c.allotted_at))
 

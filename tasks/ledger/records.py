@@ -180,8 +180,9 @@ def extracted_of(row: RowMapping) -> Extracted:
 
 def delivered_of(row: RowMapping) -> DeliveredFile:
     """A delivered part, joined with its extraction and window."""
-    values: dict[str, Any] = dict(row)
-    return DeliveredFile(**{**values, "since": moment_of(row["since"]), "until": moment_of(row["until"])})
+    times = {"since": moment_of(row["since"]), "until": moment_of(row["until"])}
+    values: dict[str, Any] = {**row, **times, "path": row["path"] or row["name"]}
+    return DeliveredFile(**values)
 
 
 def retained_of(row: RowMapping) -> Delivered:

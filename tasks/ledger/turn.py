@@ -6,13 +6,14 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, insert, or_, select, update
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from catalog.windows import State, Window
+from catalog.windows import UNSETTLED, State, Window
 from tasks.ledger import tables
 from tasks.ledger.connection import reading, writing
 from tasks.ledger.extractions import record_extraction
@@ -123,6 +124,12 @@ class Turn:
         with self.writing() as connection:
             record_extraction(connection, window, files, findings or Findings(), self.run_id)
 
+    def record_made_again(self, window: Window, part: int, path: Path) -> None:
+        """A part that the spool had lost stands there again, under that path."""
+        query = update(tables.extraction).filter_by(window=window.id, part=part)
+        with self.writing() as connection:
+            connection.execute(query.values(spool_path=str(path)))
+
     def record_uploading(self, delivery: Delivery, temp_name: str) -> None:
         """An upload begins under that name, which the next try removes when this one dies."""
         self._move(delivery, {State.EXTRACTED}, state=State.EXTRACTED, temp_name=temp_name)
@@ -161,8 +168,7 @@ class Turn:
         if window.kind != "full":
             raise AssertionError(f"window {window.id} has bounds: superseding it would lose its rows")
         with self.writing() as connection:
-            unsettled = [state for state in State if not state.settled]
-            query = update(tables.delivery).filter_by(window=window.id).where(tables.delivery.c.state.in_(unsettled))
+            query = update(tables.delivery).filter_by(window=window.id).where(tables.delivery.c.state.in_(UNSETTLED))
             connection.execute(query.values(state=State.SUPERSEDED, updated_at=now_text()))
 
     def redefine(self, window: Window, export: Export) -> None:

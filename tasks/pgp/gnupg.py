@@ -6,7 +6,6 @@ https://www.gnupg.org/documentation/manuals/gnupg/GPG-Esoteric-Options.html
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -85,11 +84,11 @@ class Answer:
 
 
 def reason_of(errors: bytes) -> str:
-    """The last of gpg's complaints that says why."""
+    """The first of gpg's complaints that says why, without what it is about."""
     lines = [line for line in errors.decode(errors="replace").splitlines() if line.startswith("gpg: ")]
     skipped = [line for line in lines if ": skipped: " in line or "failed: " in line]
     found = (skipped or lines or ["it gave no reason"])[0]
-    return re.split(r": ", found)[-1]
+    return found.rpartition(": ")[2]
 
 
 @contextmanager

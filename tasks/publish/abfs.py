@@ -21,7 +21,16 @@ from azure.storage.blob import BlobBlock, BlobClient, BlobServiceClient
 from catalog.errors import Code, ExportError
 from tasks.publish.abfs_container import Container
 from tasks.publish.abfs_errors import FROM_OUTSIDE, service_code, translate
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, final_name
+from tasks.publish.contract import (
+    Promise,
+    Publisher,
+    Sink,
+    Stat,
+    changed_meanwhile,
+    file_exists,
+    final_name,
+    refuse_to_read,
+)
 
 #: In bytes, and how many of them a blob may have.
 _BLOCK = 8 * 1024 * 1024
@@ -78,7 +87,7 @@ class AbfsPublisher(Publisher):
             found = _blocks(blob, name)
         if found is None:
             return None
-        return Stat(sum(size for _, size in found), partial(self._unreadable, folder, name), "")
+        return Stat(sum(size for _, size in found), partial(refuse_to_read, self, folder, name), "")
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
         """Commit the blocks, on the condition that the name is free unless `replace`."""
@@ -107,10 +116,6 @@ class AbfsPublisher(Publisher):
                     blob.delete_blob()
             elif _blocks(blob, name) is not None:
                 blob.stage_block(_block_id(name, 0), _GIVEN_UP)
-
-    def address(self, folder: str, name: str) -> str:
-        """The blob's URL, without secrets."""
-        return "/".join(part for part in (self.identity, folder, name) if part)
 
     def close(self) -> None:
         """Close the connections, if there are any."""
@@ -145,18 +150,7 @@ class AbfsPublisher(Publisher):
                 for block in blob.download_blob(etag=etag, match_condition=MatchConditions.IfNotModified).chunks():
                     sink(block)
             except (ResourceNotFoundError, ResourceModifiedError):
-                raise ExportError(
-                    Code.TARGET_UNREACHABLE,
-                    f"{self.address(folder, name)} was taken away or changed while it was looked at",
-                    "relaunch",
-                ) from None
-
-    def _unreadable(self, folder: str, name: str, sink: Sink) -> None:
-        raise ExportError(
-            Code.TARGET_DENIED,
-            f"{self.address(folder, name)} is an upload, which nobody can read before it is published",
-            "publish it first",
-        )
+                raise changed_meanwhile(self, folder, name) from None
 
 
 def _block_id(temp_name: str, number: int) -> str:

@@ -8,18 +8,13 @@ from typing import Any
 from azure.core.credentials import AzureSasCredential
 from azure.storage.blob import BlobServiceClient, ExponentialRetry
 
-from tasks.publish.container_url import ContainerUrl, check_options, invalid, read_url
+from tasks.publish.container_url import ContainerUrl, read_url
+from tasks.publish.target_yaml import invalid, refuse_options
+from tasks.publish.timeouts import Timeouts
 
 _WAYS = ("account_key", "sas_token", "connection_string")
+_OPTIONS = dict.fromkeys(("account_name", *_WAYS), str)
 _RETRIES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """In seconds: for a TCP connection, and for each answer after that."""
-
-    connect: float = 10
-    answer: float = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +65,13 @@ def read_container(name: str, url: str, options: dict[str, Any], timeouts: Timeo
     Raises ExportError DEFINITION_INVALID.
     """
     place = read_url(name, url, "write it as abfs://container/folder; the account is an option")
-    found = check_options(name, options, ("account_name", *_WAYS))
-    ways = [way for way in _WAYS if way in found]
+    refuse_options(name, "abfs", options, _OPTIONS)
+    ways = [way for way in _WAYS if way in options]
     needed = {"connection_string"} if ways == ["connection_string"] else {"account_name", *ways}
-    if len(ways) != 1 or set(found) != needed:
+    if len(ways) != 1 or set(options) != needed:
         hint = "give account_name with account_key or sas_token, or connection_string alone"
         raise invalid(name, "options", "it does not say whose container it is, or says it twice", hint)
-    container = Container(place, found, timeouts or Timeouts())
+    container = Container(place, options, timeouts or Timeouts())
     try:
         container.connect()
     except ValueError:

@@ -1,13 +1,11 @@
-"""What targets of object stores have in common: a URL that names a container and a folder in it, and text options."""
+"""What targets of object stores have in common: a URL that names a container and a folder in it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from catalog.errors import Code, ExportError
+from tasks.publish.target_yaml import invalid
 
 _CONTAINER = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{2,254}")
 
@@ -33,18 +31,3 @@ def read_url(name: str, url: str, example: str) -> ContainerUrl:
     if not _CONTAINER.fullmatch(container) or set(path) & set("?#"):
         raise invalid(name, "url", "its URL names no container, or more than a container and a folder", example)
     return ContainerUrl(container, "/".join(part for part in path.split("/") if part))
-
-
-def check_options(name: str, options: Mapping[str, Any], known: Collection[str]) -> dict[str, str]:
-    """The options of target `name`, all of them known and texts. Raises ExportError DEFINITION_INVALID."""
-    for key, value in options.items():
-        if key not in known:
-            raise invalid(name, f"options.{key}", f"there is no option {key}", f"use {', '.join(known)}")
-        if not isinstance(value, str) or not value:
-            raise invalid(name, f"options.{key}", f"the option {key} is no text", "write a text, or a reference")
-    return dict(options)
-
-
-def invalid(name: str, key: str, what: str, hint: str) -> ExportError:
-    """A mistake in a target's file."""
-    return ExportError(Code.DEFINITION_INVALID, f"target {name}: {what}", hint, file=f"targets/{name}.yaml", key=key)

@@ -36,6 +36,10 @@ class Stat:
         self.read(found.update)
         return found.hexdigest()
 
+    def holds(self, size: int, sha256: str) -> bool:
+        """Whether these bytes stand there; they are read only where their number is right. Raises as `read` does."""
+        return self.size == size and self.sha256() == sha256
+
 
 class Publisher(Protocol):
     """Folders are below the target's root, `""` being the root itself; names are one path component.
@@ -82,7 +86,8 @@ class Publisher(Protocol):
         """Give up the connection, if there is one."""
 
     def address(self, folder: str, name: str) -> str:
-        """The whole address of a file, for people."""
+        """The whole address of a file, for people, without secrets."""
+        return "/".join(part for part in (self.identity.rstrip("/"), folder, name) if part)
 
     def link(self, folder: str, name: str, seconds: int) -> str | None:
         """A web address that fetches the file for so many seconds, for whoever has it; None where there is none."""
@@ -97,6 +102,33 @@ def file_exists(publisher: Publisher, folder: str, name: str) -> ExportError:
         Code.FILE_EXISTS,
         f"{publisher.address(folder, name)} exists already{what}, and this export did not write it",
         "move it away and relaunch, or set `file.conflict: replace`",
+    )
+
+
+def changed_meanwhile(publisher: Publisher, folder: str, name: str) -> ExportError:
+    """What reading a file raises that is not the one any more that was looked at."""
+    return ExportError(
+        Code.TARGET_UNREACHABLE,
+        f"{publisher.address(folder, name)} was taken away or changed while it was looked at",
+        "relaunch",
+    )
+
+
+def refuse_to_read(publisher: Publisher, folder: str, temp_name: str, sink: Sink) -> None:
+    """The `read` of an upload to an object store. Raises ExportError TARGET_DENIED."""
+    raise ExportError(
+        Code.TARGET_DENIED,
+        f"{publisher.address(folder, temp_name)} is an upload, which nobody can read before it is published",
+        "publish it first",
+    )
+
+
+def cannot_rename(publisher: Publisher) -> ExportError:
+    """What is raised of a server that refuses to rename at all."""
+    return ExportError(
+        Code.TARGET_CANNOT_RENAME,
+        f"{publisher.identity} cannot rename, so no file can appear there whole or not at all",
+        "let its owner allow it, or choose another target",
     )
 
 

@@ -13,7 +13,16 @@ from io import BytesIO
 from pathlib import Path
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, refuse_other_size
+from tasks.publish.contract import (
+    Promise,
+    Publisher,
+    Sink,
+    Stat,
+    cannot_rename,
+    changed_meanwhile,
+    file_exists,
+    refuse_other_size,
+)
 from tasks.publish.ftp_client import NOT_SERVED, Client, is_missing, reply_code
 from tasks.publish.ftp_connect import connect
 from tasks.publish.ftp_errors import FROM_OUTSIDE, answer_of, translate
@@ -85,7 +94,7 @@ class FtpPublisher(Publisher):
                 client.rename(temp, final)
             except ftplib.error_perm as error:
                 if reply_code(error) in NOT_SERVED:
-                    raise self._cannot_rename() from None
+                    raise cannot_rename(self) from None
                 if client.look_at(temp) is not None and client.has_name(self._path(folder), name):
                     # Some servers' rename refuses.
                     taken = self._cannot_replace(error) if replace else file_exists(self, folder, name)
@@ -99,10 +108,6 @@ class FtpPublisher(Publisher):
         """Remove a file; one that is not there is fine."""
         with self._use("remove", folder, name) as client:
             _delete(client, self._path(folder, name))
-
-    def address(self, folder: str, name: str) -> str:
-        """The file's URL, without secrets."""
-        return "/".join(part for part in (self.identity.rstrip("/"), folder, name) if part)
 
     def close(self) -> None:
         """Take leave of the server, if there is a connection."""
@@ -161,18 +166,7 @@ class FtpPublisher(Publisher):
                     raise
                 read = None
         if read != size:
-            raise ExportError(
-                Code.TARGET_UNREACHABLE,
-                f"{self.address(folder, name)} was taken away or changed while it was looked at",
-                "relaunch",
-            )
-
-    def _cannot_rename(self) -> ExportError:
-        return ExportError(
-            Code.TARGET_CANNOT_RENAME,
-            f"{self.identity} cannot rename, so no file can appear there whole or not at all",
-            "let its owner allow it, or choose another target",
-        )
+            raise changed_meanwhile(self, folder, name)
 
     def _cannot_replace(self, error: ftplib.Error) -> ExportError:
         return ExportError(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from catalog.places import base_folder
-from tasks.publish.server_url import identity, invalid, nobody_logs_in, read_server_url
+from tasks.publish.server_url import identity, nobody_logs_in, read_server_url
+from tasks.publish.target_yaml import invalid, local_path, refuse_options
 
 #: By protocol, each option with its type. A protocol's other one is refused: it would protect nothing.
 _OPTIONS: dict[str, dict[str, type]] = {
@@ -49,7 +49,7 @@ def read_login(name: str, url: str, options: dict[str, Any]) -> Login:
     """
     protocol: Literal["ftps", "ftp"] = "ftps" if url.startswith("ftps:") else "ftp"
     place = read_server_url(name, url, protocol, _PORT)
-    _check_options(name, protocol, options)
+    refuse_options(name, protocol, options, _OPTIONS[protocol])
     if protocol == "ftp" and not options.get("allow_plain"):
         raise invalid(
             name,
@@ -69,21 +69,10 @@ def read_login(name: str, url: str, options: dict[str, Any]) -> Login:
         root=place.root,
         username=username,
         password=options.get("password") or place.password or "",
-        ca_file=base_folder() / Path(ca_file).expanduser() if ca_file else None,
+        ca_file=local_path(name, "ca_file", ca_file) if ca_file else None,
         implicit=implicit,
     )
     if any(not part.isprintable() for part in (login.username, login.password, login.root)):
         # In FTP a new line is a new command.
         raise invalid(name, "url", "user name, password or folder has a control character", "take it out")
     return login
-
-
-def _check_options(name: str, protocol: str, options: dict[str, Any]) -> None:
-    known = _OPTIONS[protocol]
-    for key, value in options.items():
-        if key not in known:
-            raise invalid(name, f"options.{key}", f"{protocol} knows no option {key}", f"use {', '.join(known)}")
-        if known[key] is str and (not isinstance(value, str) or not value):
-            raise invalid(name, f"options.{key}", f"the option {key} is no text", "write a text, or a reference")
-        if known[key] is bool and not isinstance(value, bool):
-            raise invalid(name, f"options.{key}", f"the option {key} is neither true nor false", "write true or false")

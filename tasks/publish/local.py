@@ -15,7 +15,15 @@ from fsspec.implementations.local import LocalFileSystem
 
 from catalog.errors import Code, ExportError
 from tasks.durable import flush_folder
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, refuse_other_size
+from tasks.publish.contract import (
+    Promise,
+    Publisher,
+    Sink,
+    Stat,
+    changed_meanwhile,
+    file_exists,
+    refuse_other_size,
+)
 from tasks.publish.no_clobber import rename_to_free_name
 
 _BLOCK = 1024 * 1024
@@ -68,7 +76,7 @@ class LocalPublisher(Publisher):
             except FileNotFoundError:
                 return None
             modified = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
-            return Stat(found.st_size, partial(self._read, path), modified)
+            return Stat(found.st_size, partial(self._read, folder, name), modified)
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
         """Rename, never over a file that is there unless `replace`."""
@@ -101,16 +109,15 @@ class LocalPublisher(Publisher):
     def _path(self, folder: str, name: str) -> Path:
         return self._root / folder / name
 
-    def _read(self, path: Path, sink: Sink) -> None:
+    def _read(self, folder: str, name: str, sink: Sink) -> None:
+        path = self._path(folder, name)
         with self._translated("read", path):
             try:
                 with path.open("rb") as file:
                     while block := file.read(_BLOCK):
                         sink(block)
             except FileNotFoundError as error:
-                raise ExportError(
-                    Code.TARGET_UNREACHABLE, f"{path} was taken away while it was looked at", "relaunch"
-                ) from error
+                raise changed_meanwhile(self, folder, name) from error
 
     def _make_folder(self, folder: Path) -> None:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]

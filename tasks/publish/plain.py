@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, refuse_other_size
+from tasks.publish.contract import (
+    Promise,
+    Publisher,
+    Sink,
+    Stat,
+    changed_meanwhile,
+    file_exists,
+    refuse_other_size,
+)
 from tasks.publish.plain_errors import translate
 from tasks.publish.plain_place import Place
 from tasks.publish.plain_rename import STORES, Rename, rename_of
-from tasks.publish.server_url import invalid
+from tasks.publish.target_yaml import invalid
 from tasks.publish.timeouts import Timeouts
 
 _BLOCK = 1024 * 1024
@@ -97,10 +105,6 @@ class PlainPublisher(Publisher):
         with self._use("remove", folder, name) as (files, _), suppress(FileNotFoundError):
             files.rm_file(self._path(folder, name))
 
-    def address(self, folder: str, name: str) -> str:
-        """The file's URL, without secrets."""
-        return "/".join(part for part in (self.identity.rstrip("/"), folder, name) if part)
-
     def close(self) -> None:
         """Let go of the file system; most have nothing that could be closed."""
         self._connected = None
@@ -174,11 +178,7 @@ class PlainPublisher(Publisher):
             except FileNotFoundError:
                 read = -1
         if read != size:
-            raise ExportError(
-                Code.TARGET_UNREACHABLE,
-                f"{self.address(folder, name)} was taken away or changed while it was looked at",
-                "relaunch",
-            )
+            raise changed_meanwhile(self, folder, name)
 
 
 def _look(files: Any, path: str) -> Mapping[str, Any] | None:

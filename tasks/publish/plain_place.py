@@ -12,7 +12,7 @@ from fsspec.core import split_protocol
 from fsspec.registry import get_filesystem_class, known_implementations, registry
 
 from catalog.errors import Code, ExportError
-from tasks.publish.server_url import invalid
+from tasks.publish.target_yaml import invalid
 
 _READ_ONLY = "nothing can be written there"
 _NO_PLACE = "it is a view of other places, and no place of its own"
@@ -48,7 +48,7 @@ def read_place(name: str, url: str, options: Mapping[str, Any], secrets: Collect
     """The place that target `name` is, its references resolved to `secrets`; nothing is connected.
 
     Raises ExportError TARGET_UNSUPPORTED for a protocol that nobody may drop files on, DRIVER_MISSING for one whose
-    package is not installed, and DEFINITION_INVALID for a URL that cannot be read.
+    package is not installed, and DEFINITION_INVALID for a URL or an address that cannot be read.
     """
     protocol = split_protocol(url)[0] or ""
     served = _file_system(name, protocol)
@@ -62,13 +62,18 @@ def read_place(name: str, url: str, options: Mapping[str, Any], secrets: Collect
     login = {key: unquote(str(given[key])) for key in ("username", "user", "password") if given.get(key)}
     lists = {key: tuple(value) for key, value in options.items() if isinstance(value, list)}
     arguments = {**given, **login, **options, **lists}
+    try:
+        identity = _identity(protocol, arguments, root, secrets)
+    except ValueError:
+        # Not chained: it may quote the address.
+        raise invalid(name, "options", "its address is none", "write it as https://host:port/folder") from None
     return Place(
         target=name,
         protocol=protocol,
         root=root,
         file_system=served,
         arguments=arguments,
-        identity=_identity(protocol, arguments, root, secrets),
+        identity=identity,
         warning=_warning(arguments),
     )
 
@@ -108,7 +113,8 @@ def _identity(protocol: str, arguments: Mapping[str, Any], root: str, secrets: C
     address = next((str(arguments[key]) for key in _ADDRESSES if arguments.get(key)), None)
     host = _host(arguments) if address is None else _shown(address, secrets)
     login = arguments.get("auth")
-    user = arguments.get("username") or arguments.get("user") or (login[0] if isinstance(login, tuple) else "")
+    logs_in = login[0] if isinstance(login, tuple) and login else ""
+    user = arguments.get("username") or arguments.get("user") or logs_in
     place = "/".join(part for part in (host, root.strip("/")) if part)
     return f"{protocol}://{user}@{place}" if user else f"{protocol}://{place}"
 

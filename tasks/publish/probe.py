@@ -93,7 +93,7 @@ class _Attempt:
         if found is None:
             what = "is not there after it was renamed"
             raise self._error(Code.TARGET_DENIED, what, "see what takes hidden files away there")
-        if found.size != len(_CONTENT) or found.sha256() != hashlib.sha256(_CONTENT).hexdigest():
+        if not found.holds(len(_CONTENT), hashlib.sha256(_CONTENT).hexdigest()):
             what = f"holds other bytes than were written ({found.size} in place of {len(_CONTENT)})"
             raise self._error(Code.UPLOAD_MISMATCH, what, "ask who runs the server")
 

@@ -21,10 +21,20 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, final_name
+from tasks.publish.contract import (
+    Promise,
+    Publisher,
+    Sink,
+    Stat,
+    changed_meanwhile,
+    file_exists,
+    final_name,
+    refuse_to_read,
+)
 from tasks.publish.s3_bucket import Bucket
-from tasks.publish.s3_connect import Connection, Timeouts
+from tasks.publish.s3_connect import Connection
 from tasks.publish.s3_errors import FROM_OUTSIDE, service_code, translate
+from tasks.publish.timeouts import Timeouts
 
 #: In bytes; S3 takes no smaller part than 5 MiB but the last, and not more than 10,000 of them.
 _PART = 8 * 1024 * 1024
@@ -95,7 +105,7 @@ class S3Publisher(Publisher):
                 if service_code(error) != "NoSuchUpload":
                     raise
                 return None
-            return Stat(sum(size for size, _ in parts.values()), partial(self._unreadable, folder, name), "")
+            return Stat(sum(size for size, _ in parts.values()), partial(refuse_to_read, self, folder, name), "")
 
     def publish(self, folder: str, temp_name: str, name: str, *, replace: bool) -> None:
         """Complete the upload, on the condition that the name is free unless `replace`."""
@@ -129,7 +139,7 @@ class S3Publisher(Publisher):
     def address(self, folder: str, name: str) -> str:
         """The object's URL, without secrets; an upload has its temp name there."""
         upload = _UPLOAD.fullmatch(name)
-        return "/".join(part for part in (self.identity, folder, upload["temp"] if upload else name) if part)
+        return super().address(folder, upload["temp"] if upload else name)
 
     def link(self, folder: str, name: str, seconds: int) -> str:
         """A presigned URL: it names the key's id, and its signature is good for this object only."""
@@ -235,20 +245,9 @@ class S3Publisher(Publisher):
             except ClientError as error:
                 if service_code(error) not in ("NoSuchKey", "404", "PreconditionFailed", "412"):
                     raise
-                raise ExportError(
-                    Code.TARGET_UNREACHABLE,
-                    f"{self.address(folder, name)} was taken away or changed while it was looked at",
-                    "relaunch",
-                ) from None
+                raise changed_meanwhile(self, folder, name) from None
             for block in found["Body"].iter_chunks(_BLOCK):
                 sink(block)
-
-    def _unreadable(self, folder: str, name: str, sink: Sink) -> None:
-        raise ExportError(
-            Code.TARGET_DENIED,
-            f"{self.address(folder, name)} is an upload, which nobody can read before it is published",
-            "publish it first",
-        )
 
 
 def _plain(etag: str) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from tasks.publish.container_url import ContainerUrl, check_options, invalid, read_url
+from tasks.publish.container_url import ContainerUrl, read_url
+from tasks.publish.target_yaml import invalid, refuse_options
 
-_OPTIONS = ("key", "secret", "profile", "endpoint_url", "region")
+_OPTIONS = dict.fromkeys(("key", "secret", "profile", "endpoint_url", "region"), str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +43,14 @@ def read_bucket(name: str, url: str, options: dict[str, Any]) -> Bucket:
     Raises ExportError DEFINITION_INVALID.
     """
     place = read_url(name, url, "write it as s3://bucket/folder; keys are options")
-    found = check_options(name, options, _OPTIONS)
-    if ("key" in found) != ("secret" in found):
+    refuse_options(name, "s3", options, _OPTIONS)
+    if ("key" in options) != ("secret" in options):
         raise invalid(name, "options.key", "key and secret belong together", "give both, or neither")
-    endpoint = found.get("endpoint_url")
+    endpoint = options.get("endpoint_url")
     if endpoint is not None and not _is_endpoint(endpoint):
         hint = "write it as https://minio.example:9000; keys are options"
         raise invalid(name, "options.endpoint_url", "it is no address of a server", hint)
-    return Bucket(place, **found)
+    return Bucket(place, **options)
 
 
 def _is_endpoint(url: str) -> bool:

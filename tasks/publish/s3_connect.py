@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from botocore.config import Config
 from botocore.session import Session
 
 from tasks.publish.s3_bucket import Bucket
+from tasks.publish.timeouts import Timeouts
 
 _TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """In seconds: for a TCP connection, and for each answer after that."""
-
-    connect: float = 10
-    answer: float = 60
 
 
 class Connection:

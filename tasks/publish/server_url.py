@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
-from catalog.errors import Code, ExportError
+from catalog.errors import ExportError
+from tasks.publish.target_yaml import invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,3 @@ def nobody_logs_in(name: str, protocol: str) -> ExportError:
     return invalid(
         name, "url", "nobody is named who logs in", f"write {protocol}://user@host/folder, or options.username"
     )
-
-
-def invalid(name: str, key: str, what: str, hint: str) -> ExportError:
-    """What is wrong with a target's YAML."""
-    return ExportError(Code.DEFINITION_INVALID, f"target {name}: {what}", hint, file=f"targets/{name}.yaml", key=key)

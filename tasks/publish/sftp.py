@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from catalog.errors import Code, ExportError
-from tasks.publish.contract import Promise, Publisher, Sink, Stat, file_exists, refuse_other_size
+from tasks.publish.contract import (
+    Promise,
+    Publisher,
+    Sink,
+    Stat,
+    cannot_rename,
+    changed_meanwhile,
+    file_exists,
+    refuse_other_size,
+)
 from tasks.publish.sftp_client import BLOCK, Client, Status, StatusError
 from tasks.publish.sftp_connect import Connection, connect
 from tasks.publish.sftp_errors import FROM_OUTSIDE, translate
@@ -89,7 +98,7 @@ class SftpPublisher(Publisher):
                     client.rename(temp, final)
             except StatusError as error:
                 if error.status == Status.OP_UNSUPPORTED:
-                    raise self._cannot_rename(replace) from None
+                    raise (self._cannot_replace() if replace else cannot_rename(self)) from None
                 if not replace and error.status != Status.NO_SUCH_FILE and _is_there(client, final):
                     raise file_exists(self, folder, name) from None
                 raise
@@ -98,10 +107,6 @@ class SftpPublisher(Publisher):
         """Remove a file; one that is not there is fine."""
         with self._use("remove", folder, name) as client:
             _missing_is_none(partial(client.remove, self._path(folder, name)))
-
-    def address(self, folder: str, name: str) -> str:
-        """The file's URL, without secrets."""
-        return "/".join(part for part in (self.identity.rstrip("/"), folder, name) if part)
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -151,23 +156,13 @@ class SftpPublisher(Publisher):
             except StatusError as error:
                 if error.status not in (Status.NO_SUCH_FILE, Status.EOF):
                     raise
-                raise ExportError(
-                    Code.TARGET_UNREACHABLE,
-                    f"{self.address(folder, name)} was taken away or changed while it was looked at",
-                    "relaunch",
-                ) from None
+                raise changed_meanwhile(self, folder, name) from None
 
-    def _cannot_rename(self, replace: bool) -> ExportError:
-        if replace:
-            return ExportError(
-                Code.TARGET_CANNOT_RENAME,
-                f"{self.identity} cannot replace a file in one step: it lacks posix-rename@openssh.com",
-                "give the files names of their own, with a date, and leave `file.conflict: fail`",
-            )
+    def _cannot_replace(self) -> ExportError:
         return ExportError(
             Code.TARGET_CANNOT_RENAME,
-            f"{self.identity} cannot rename, so no file can appear there whole or not at all",
-            "let its owner allow it, or choose another target",
+            f"{self.identity} cannot replace a file in one step: it lacks posix-rename@openssh.com",
+            "give the files names of their own, with a date, and leave `file.conflict: fail`",
         )
 
 

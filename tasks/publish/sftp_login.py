@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from catalog.places import base_folder
-from tasks.publish.server_url import identity, invalid, nobody_logs_in, read_server_url
+from tasks.publish.server_url import identity, nobody_logs_in, read_server_url
+from tasks.publish.target_yaml import local_path, refuse_options
 
-_OPTIONS = ("username", "password", "key_filename", "passphrase", "known_hosts")
+_OPTIONS = dict.fromkeys(("username", "password", "key_filename", "passphrase", "known_hosts"), str)
 _PORT = 22
 
 
@@ -50,11 +50,7 @@ def read_login(name: str, url: str, options: dict[str, Any]) -> Login:
     Raises ExportError DEFINITION_INVALID, which never quotes the URL: it may hold a password.
     """
     place = read_server_url(name, url, "sftp", _PORT)
-    for key, value in options.items():
-        if key not in _OPTIONS:
-            raise invalid(name, f"options.{key}", f"sftp knows no option {key}", f"use {', '.join(_OPTIONS)}")
-        if not isinstance(value, str) or not value:
-            raise invalid(name, f"options.{key}", f"the option {key} is no text", "write a text, or a reference")
+    refuse_options(name, "sftp", options, _OPTIONS)
     username = options.get("username") or place.username
     if not username:
         raise nobody_logs_in(name, "sftp")
@@ -64,12 +60,8 @@ def read_login(name: str, url: str, options: dict[str, Any]) -> Login:
         port=place.port or _PORT,
         root=place.root,
         username=username,
-        known_hosts=_local_path(options.get("known_hosts", "~/.ssh/known_hosts")),
+        known_hosts=local_path(name, "known_hosts", options.get("known_hosts", "~/.ssh/known_hosts")),
         password=options.get("password") or place.password,
-        key_filename=_local_path(key_filename) if key_filename else None,
+        key_filename=local_path(name, "key_filename", key_filename) if key_filename else None,
         passphrase=options.get("passphrase"),
     )
-
-
-def _local_path(path: str) -> Path:
-    return base_folder() / Path(path).expanduser()

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Timeouts:
     """In seconds: for a TCP connection, for the login, for each answer after that, and for the end of a transfer.
 
-    That end comes after what stands in buffers on the way, and after whatever the server does with a file first.
+    That end comes after what stands in buffers on the way, and after whatever the server does with a file first. Object
+    stores have no login to wait for, and no such end.
     """
 
     connect: float = 10

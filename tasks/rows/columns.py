@@ -19,6 +19,7 @@ from sqlalchemy.exc import CompileError, NoSuchTableError, SAWarning
 from sqlalchemy.types import UserDefinedType
 
 from catalog.errors import Code, ExportError
+from catalog.model import repeated
 from catalog.suggest import did_you_mean
 
 
@@ -159,8 +160,7 @@ def table_columns(connection: Connection, table: str) -> tuple[Column, ...]:
 
 def refuse_twins(columns: Sequence[Column]) -> None:
     """Raises ExportError QUERY_INVALID when two columns of a query have one name."""
-    names = [column.name for column in columns]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if twice := repeated(column.name for column in columns):
         raise ExportError(
             Code.QUERY_INVALID,
             f"the query gives two columns the name {twice!r}",

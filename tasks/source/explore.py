@@ -15,6 +15,7 @@ from catalog.errors import ExportError
 from tasks.connect import Source
 from tasks.rows.columns import Column
 from tasks.source.indexes import lacks_cursor_index
+from tasks.source.lookback import key_columns
 from tasks.source.read import verify
 
 _OF_THE_SERVER = {"information_schema", "mysql", "performance_schema", "sys"}
@@ -45,20 +46,31 @@ def table_names(source: Source) -> list[str]:
 def cursor_choices(source: Source, export: Export, columns: Sequence[Column]) -> list[CursorChoice]:
     """Ways to know what is new in the export's table or query, the surest first, without those that a run refuses."""
     choices: list[CursorChoice] = []
-    if source.dialect == "postgresql":
+    # The rows of a query have no transaction ids of their own.
+    if source.dialect == "postgresql" and export.table is not None:
         for name in [column.name for column in columns if column.type_text == "xid8"]:
             reason = f"exact, by the transaction id that the database stamps into {name}"
             choices.append(CursorChoice({"mode": "xid", "column": name}, reason))
         whole = "exact, by the rows' own transaction ids; each run reads the whole table"
         choices.append(CursorChoice({"mode": "xid"}, whole))
+    has_key = _has_key(source, export, columns)
     times = [column.name for column in columns if column.arrow is not None and pa.types.is_timestamp(column.arrow)]
     for name in sorted(times, key=_likelihood):
         if source.dialect == "postgresql":
             reason = f"when the database itself stamps {name}"
             choices.append(CursorChoice({"mode": "guarded", "column": name}, reason))
-        reason = f"when the application stamps {name}; late rows are looked for"
-        choices.append(CursorChoice({"mode": "lag", "column": name}, reason))
+        lag: dict[str, Any] = {"mode": "lag", "column": name, **({} if has_key else {"lookback": "0s"})}
+        late = "late rows are looked for" if has_key else "without a key no late rows are found"
+        choices.append(CursorChoice(lag, f"when the application stamps {name}; {late}"))
     return [found for choice in choices if (found := _tried(source, export, choice)) is not None]
+
+
+def _has_key(source: Source, export: Export, columns: Sequence[Column]) -> bool:
+    try:
+        key_columns(source, export, columns)
+    except ExportError:
+        return False
+    return True
 
 
 def _tried(source: Source, export: Export, choice: CursorChoice) -> CursorChoice | None:

@@ -175,4 +175,4 @@ def _high_of(window: Window) -> datetime:
 
 def _start_of(export: Export) -> datetime | None:
     start = export.cursor.start if export.cursor else None
-    return start if start is None or start.tzinfo else start.replace(tzinfo=export.timezone)
+    return None if start is None else export.in_zone(start)

@@ -21,11 +21,13 @@ UNION ALL
 SELECT NULL, database, owner, NULL, NULL, prepared, gid
 FROM pg_prepared_xacts WHERE transaction = CAST(:xid AS xid)
 """)
-# Our own exports only read. Vacuum's workers stamp no rows, parallel ones belong to a leader that is listed itself.
+# Our own exports only read, a range of a table too, whose connection has the name of a snapshot behind theirs. Vacuum's
+# workers stamp no rows, parallel ones belong to a leader that is listed itself.
 _ACTIVE = text("""
 SELECT pid, datname, usename, application_name, state, xact_start AS since, NULL AS gid
 FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> 'manage-exports'
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+  AND split_part(application_name, ' ', 1) <> 'manage-exports'
   AND backend_type NOT IN ('autovacuum worker', 'parallel worker', 'walsender')
   AND (xact_start IS NOT NULL OR state = 'disabled')
 """)

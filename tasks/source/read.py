@@ -69,14 +69,10 @@ def open_rows(
     Batches must be consumed while the source is open.
     Raises ExportError for what is wrong with the SQL, and VALUE_UNENCODABLE while reading.
     """
-    _prepare(source, form, reshape)
-    first = _late_rows(source, export, begun.source_columns, late) if late else []
-    return Rows(*_run(source, begun.statement, begun.columns, form, first, reshape))
-
-
-def _prepare(source: Source, form: Form, reshape: Reshaping | None) -> None:
     if source.dialect == "postgresql":
         prepare_reading(source.connection, form if reshape is None else "typed")
+    first = _late_rows(source, export, begun.source_columns, late) if late else []
+    return Rows(*_run(source, begun.statement, begun.columns, form, first, reshape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +116,10 @@ class Shown:
 
 def preview(source: Source, export: Export, bounds: Bounds, limit: int, reshape: Reshaping | None = None) -> Shown:
     """The statement with its values written in, and its first rows."""
-    columns = source_columns(source, export)
-    statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
-    first = first_rows(source, export, bounds, limit, "text", reshape)
+    begun = _begin_looking(source, export, bounds)
+    first = _first(source, export, begun, limit, "text", reshape)
     rows = [row for batch in first.batches for row in zip(*(cells.to_pylist() for cells in batch.columns), strict=True)]
-    compiled = statement.compile(source.connection, compile_kwargs={"literal_binds": True})
+    compiled = begun.statement.compile(source.connection, compile_kwargs={"literal_binds": True})
     return Shown(
         str(compiled).replace("%%", "%") if "format" in compiled.dialect.paramstyle else str(compiled),
         tuple((column.name, column.type_text) for column in first.columns),
@@ -136,23 +131,31 @@ def first_rows(
     source: Source, export: Export, bounds: Bounds, limit: int, form: Form, reshape: Reshaping | None = None
 ) -> Rows:
     """The first rows of the window, `reshape` as in `open_rows`. Batches must be consumed while the source is open."""
+    return _first(source, export, _begin_looking(source, export, bounds), limit, form, reshape)
+
+
+def _begin_looking(source: Source, export: Export, bounds: Bounds) -> Begun:
+    """As `begin_reading`, but nobody asks for the rows that no window holds."""
     columns = source_columns(source, export)
-    statement = build_select(export, columns, cursor_range(source, export, columns, bounds)).limit(limit)
-    return open_rows(source, export, Begun(statement, columns, _chosen(export, columns), Strays()), form, None, reshape)
+    statement = build_select(export, columns, cursor_range(source, export, columns, bounds))
+    return Begun(statement, columns, _chosen(export, columns), Strays())
+
+
+def _first(source: Source, export: Export, begun: Begun, limit: int, form: Form, reshape: Reshaping | None) -> Rows:
+    return open_rows(source, export, replace(begun, statement=begun.statement.limit(limit)), form, None, reshape)
 
 
 def verify(source: Source, export: Export, reshape: Reshaping | None = None) -> None:
     """Raises the first ExportError that a run would meet before its first row; nothing is read."""
-    columns = source_columns(source, export)
-    xids = export.cursor is not None and export.cursor.mode == "xid"
     if export.file.partitions > 1:
         extent_of(source, export)
-    cursor = cursor_range(source, export, columns, Bounds(high="0" if xids else "2026-01-01T00:00:00+00:00"))
-    statement = build_select(export, columns, cursor).limit(0)
+    xids = export.cursor is not None and export.cursor.mode == "xid"
+    begun = _begin_looking(source, export, Bounds(high="0" if xids else "2026-01-01T00:00:00+00:00"))
+    statement = begun.statement.limit(0)
     if reshape is None:
         source.connection.execute(statement).close()
     else:
-        _run(source, statement, _chosen(export, columns), "text", [], reshape)
+        _run(source, statement, begun.columns, "text", [], reshape)
 
 
 def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
@@ -169,10 +172,15 @@ def source_columns(source: Source, export: Export) -> tuple[Column, ...]:
 
     refuse_query(export.query, source.dialect)
     with source.connection.execute(describe_query(export.query)) as result:
-        if source.dialect == "postgresql":
-            columns = describe(result)
-        else:
-            columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
+        return result_columns(source, result)
+
+
+def result_columns(source: Source, result: CursorResult[Any]) -> tuple[Column, ...]:
+    """The columns that a person's own SQL gives. Raises ExportError QUERY_INVALID when two have one name."""
+    if source.dialect == "postgresql":
+        columns = describe(result)
+    else:
+        columns = tuple(Column(name, "", "other", None) for name in result.keys())  # noqa: SIM118
     refuse_twins(columns)
     return columns
 

@@ -17,7 +17,7 @@ from xlsxwriter.exceptions import FileCreateError
 from catalog.errors import Code, ExportError
 from catalog.file import XLSX_ROWS
 from tasks.rows.columns import Column
-from tasks.write.excel_cells import Cell, Moment, cells_of
+from tasks.write.excel_cells import Cell, Day, FineMoment, Moment, cells_of
 
 #: Excel's own limit on a cell's text, in UTF-16 units.
 _MOST_TEXT = 32_767
@@ -41,10 +41,8 @@ class XlsxWriter:
         self._book.use_zip64()
         self._book.set_properties({"created": _CREATED})
         self._sheet = self._book.add_worksheet()
-        self._formats = {
-            form: self._book.add_format({"num_format": form})
-            for form in ("yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss", "yyyy-mm-dd hh:mm:ss.000")
-        }
+        shown = [kind.shown for kind in (Day, Moment, FineMoment)]
+        self._formats = {form: self._book.add_format({"num_format": form}) for form in shown}
         self._rows = 0
         self._broken = False
         bold = self._book.add_format({"bold": True})
