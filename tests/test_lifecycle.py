@@ -135,6 +135,7 @@ def test_an_edited_scheduled_export_is_updated_and_stays_scheduled(prefect: Work
             {"key": "schedule.cron", "from": "0 2 * * *", "to": "0 3 * * *"},
         ],
         "by_hand": False,
+        "renamed_from": None,
     }
     assert "where" not in prefect.json("show", export_id)["definition"]
     prefect.run("apply")
