@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from time import sleep
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,11 @@ from deployments.standard import rewrite_as_standard
 from deployments.status import Status
 from deployments.workspace import Workspace
 from flows.custom_code import customisations
+
+#: Prefect looks each 5 s at the deployments that were changed in the last 6, reads their schedules, and writes their
+#: runs a moment later: a few in a thousand that were unscheduled in between would run once more.
+_SCHEDULER_COMES_BY = timedelta(seconds=15)
+_SCHEDULER_WRITES = timedelta(seconds=1)
 
 
 def require_status(workspace: Workspace, export_id: str, action: str, allowed: set[Status]) -> Status:
@@ -181,7 +187,7 @@ def unschedule(workspace: Workspace, export_id: str, *, convert: bool = False) -
     for schedule in deployment.schedules:
         if schedule.active:
             client.update_deployment_schedule(deployment.id, schedule.id, active=False)
-    removed = remove_waiting(workspace, export_id)
+    removed = _remove_all_waiting(workspace, deployment)
     standard = running.standard_equivalent if running is not None else None
     if standard is not None:
         # Nothing runs any more: whatever the file is like, an export can be stopped.
@@ -189,6 +195,16 @@ def unschedule(workspace: Workspace, export_id: str, *, convert: bool = False) -
         register_and_deploy(workspace, standard)
         if refusal is not None:
             raise refusal
+    return removed
+
+
+def _remove_all_waiting(workspace: Workspace, deployment: DeploymentResponse) -> int:
+    """Remove the runs that wait, and those that Prefect's scheduler is making from a schedule it read before."""
+    removed = remove_waiting(workspace, deployment.name)
+    if deployment.updated is not None and datetime.now(UTC) - deployment.updated < _SCHEDULER_COMES_BY:
+        # There is nothing to be asked that would tell when it has written them.
+        sleep(_SCHEDULER_WRITES.total_seconds())
+        removed += remove_waiting(workspace, deployment.name)
     return removed
 
 

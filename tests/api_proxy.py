@@ -11,7 +11,7 @@ import httpx
 
 #: Given method and path, the status to answer in the server's place, or None to pass the request on.
 Intervene = Callable[[str, str], int | None]
-_KEPT = ("content-type", "prefect-api-version", "authorization", "accept")
+_KEPT = ("content-type", "prefect-api-version", "prefect-csrf-token", "prefect-csrf-client", "authorization", "accept")
 
 
 @contextmanager

@@ -57,6 +57,23 @@ def test_activate_and_unschedule_move_between_draft_and_scheduled(prefect: Works
     assert prefect.json("activate", export_id)["status"] == "scheduled"
 
 
+def test_a_run_that_the_scheduler_writes_after_its_schedule_went_off_is_removed_too(
+    prefect: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefect.sqlite()
+    export_id = prefect.export(schedule=NIGHTLY)
+    prefect.run("activate", export_id)
+    late: list[str] = []
+
+    def write_late(_seconds: float) -> None:
+        late.append(prefect.json("run", export_id, "--detach")["run_id"])
+
+    monkeypatch.setattr("deployments.lifecycle.sleep", write_late)
+    assert prefect.json("unschedule", export_id)["status"] == "draft"
+    with prefect_api() as client, pytest.raises(ObjectNotFound):
+        client.read_flow_run(UUID(late[0]))
+
+
 @pytest.mark.parametrize("switch", ["deployment", "schedule"])
 def test_pausing_in_the_prefect_ui_makes_a_draft(prefect: Workshop, switch: str) -> None:
     prefect.sqlite()
