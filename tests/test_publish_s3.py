@@ -162,6 +162,7 @@ def test_nobody_else_pays_for_these_libraries() -> None:
         ("SlowDown", 503, Code.TARGET_UNREACHABLE),
         ("SomethingNew", 500, Code.TARGET_UNREACHABLE),
         ("SomethingNew", 400, Code.TARGET_DENIED),
+        ("400", 400, Code.TARGET_UNREACHABLE),
     ],
 )
 def test_what_a_server_answers(

@@ -65,7 +65,11 @@ def _found(error: Exception) -> tuple[Code, str]:
     if isinstance(error, boto.ClientError):
         code = service_code(error)
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return _BY_CODE.get(code, _by_status(status)), f"{code}: {error.response.get('Error', {}).get('Message', '')}"
+        text = f"{code}: {error.response.get('Error', {}).get('Message', '')}"
+        # No answer of S3's: the server did not get the whole request. The answers to HEAD have no code at all.
+        if code == "400" and not error.operation_name.startswith("Head"):
+            return Code.TARGET_UNREACHABLE, text
+        return _BY_CODE.get(code, _by_status(status)), text
     if isinstance(error, _LOST):
         return connection_failure(error)
     return Code.TARGET_AUTH if isinstance(error, _NO_LOGIN) else Code.TARGET_DENIED, str(error).splitlines()[0]
