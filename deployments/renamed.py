@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from prefect.client.schemas.responses import DeploymentResponse
 
 from catalog.definition import Export
 from catalog.errors import Code, ExportError
-from deployments.plan import frozen_export
+from flows.parameters import definition_in
 from tasks.ledger import Ledger
 
 
@@ -20,21 +20,14 @@ def renamed(new: Iterable[Export], gone: Iterable[DeploymentResponse], ledger: L
     beginning = [export for export in new if export.cursor is not None and export.cursor.start is None]
     if not beginning:
         return {}
-    before = {(old.source_key, old.targets): old.id for old in _frozen(gone) if ledger.newest(old.id) is not None}
+    # One that was changed by hand into no definition does not say what it delivered.
+    frozen = [old for deployment in gone if (old := definition_in(deployment.parameters)) is not None]
+    before = {(old.source_key, old.targets): old.id for old in frozen if ledger.newest(old.id) is not None}
     return {
         export.id: before[export.source_key, export.targets]
         for export in beginning
         if (export.source_key, export.targets) in before and ledger.newest(export.id) is None
     }
-
-
-def _frozen(deployments: Iterable[DeploymentResponse]) -> Iterator[Export]:
-    for deployment in deployments:
-        try:
-            yield frozen_export(deployment)
-        except ExportError:
-            # Changed by hand: what it delivered is not what it says.
-            continue
 
 
 def refusal(export_id: str, before: str) -> ExportError:

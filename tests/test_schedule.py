@@ -80,6 +80,9 @@ def test_other_steps_are_read_alike(cron: str) -> None:
 )
 @example([1, 31], "*", 2027)
 @example([1, 30], "*", 2028)
+@example([1, 28, 31], "*", 2027)
+@example([1, 29, 31], "*", 2028)
+@example([1, 31], "1,3", 2027)
 @settings(max_examples=60, deadline=None)
 def test_the_days_are_known_on_which_prefect_does_not_start_a_run(days: list[int], months: str, year: int) -> None:
     cron = f"0 2 {','.join(map(str, days))} {months} *"
